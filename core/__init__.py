@@ -1,0 +1,1 @@
+"""What everything else stands on: settings, errors, and running steps with or without Prefect."""

@@ -1,0 +1,136 @@
+"""Flows and tasks that run under Prefect when asked, and in this process at once otherwise.
+
+Prefect has no offline mode: outside a flow run its tasks start an ephemeral server (10-16 s). A `Step` is a Prefect
+task that calls its own function, and maps it over a thread pool, when no flow run is active. The same flow function is
+then a flow run like any other under Prefect, and a plain function call without it.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before prefect is imported: it reads its settings then. Nobody's usage is reported unless they ask for it.
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+# The default of 20 s is tight on two busy cores: "Timed out while attempting to connect to ephemeral Prefect API".
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar, cast
+
+from prefect import Flow, Task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+
+from core.errors import AisleError
+from core.settings import get_settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Progress = Callable[[str, int, int], None]
+"""Called as (what, done, all) while mapped steps finish."""
+
+_listeners: list[Progress] = []
+
+
+def listen(progress: Progress) -> Callable[[], None]:
+    """Have `progress` called as mapped steps finish in this process; returns what stops it."""
+    _listeners.append(progress)
+    return lambda: _listeners.remove(progress)
+
+
+def under_prefect() -> bool:
+    """Whether a flow or task run is active here."""
+    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
+
+
+class Step(Task[P, R]):
+    """A Prefect task that needs no server when no flow run is active."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run as a task of the active flow run, or the function itself."""
+        if under_prefect():
+            return super().__call__(*args, **kwargs)
+        return self.fn(*args, **kwargs)
+
+    def each(self, items: Iterable[Any], **fixed: Any) -> list[R]:
+        """The results for every item in order, worked on side by side; `fixed` arguments go to each.
+
+        Raises the first error after all items have ended.
+        """
+        todo = list(items)
+        if under_prefect():
+            return self._each_as_tasks(todo, fixed)
+        with ThreadPoolExecutor(max_workers=get_settings().workers) as pool:
+            futures = [pool.submit(self.fn, item, **fixed) for item in todo]
+            return cast("list[R]", [self._told(f.result(), i, len(todo)) for i, f in enumerate(futures, 1)])
+
+    def _each_as_tasks(self, todo: list[Any], fixed: dict[str, Any]) -> list[R]:
+        futures = [self.submit(item, **fixed) for item in todo]
+        return [self._told(future.result(), i, len(todo)) for i, future in enumerate(futures, 1)]
+
+    def _told(self, result: Any, done: int, total: int) -> Any:
+        for progress in _listeners:
+            progress(str(self.name), done, total)
+        return result
+
+
+def _retry_if_it_may_pass(_task: Any, _run: Any, state: Any) -> bool:
+    """Bad data stays bad: only what is not one of our named errors is tried again."""
+    try:
+        state.result()
+    except AisleError:
+        return False
+    except Exception:  # noqa: BLE001 - whatever else failed may pass
+        return True
+    return False
+
+
+def step(name: str, *, retries: int = 0) -> Callable[[Callable[P, R]], Step[P, R]]:
+    """Declare a step. `retries` is for what can fail for a while, like a network; named errors are never retried."""
+
+    def declare(function: Callable[P, R]) -> Step[P, R]:
+        return Step(
+            fn=function,
+            name=name,
+            retries=retries,
+            retry_delay_seconds=[1.0, 5.0][:retries] or 0,
+            retry_condition_fn=_retry_if_it_may_pass if retries else None,
+            cache_policy=NO_CACHE,
+            # Results are frames and paths of this machine: nothing to keep on the server.
+            persist_result=False,
+        )
+
+    return declare
+
+
+def task_runner() -> TaskRunner[Any]:
+    """The runner that AISLE_RUNNER names, for `@flow(task_runner=...)`."""
+    settings = get_settings()
+    if settings.runner == "processes":
+        return ProcessPoolTaskRunner(max_workers=settings.workers)
+    return ThreadPoolTaskRunner(max_workers=settings.workers)
+
+
+def run_flow(flow: Flow[..., R], *args: Any, with_prefect: bool = False, **kwargs: Any) -> R:
+    """Run a flow: as a flow run with `with_prefect` or PREFECT_API_URL set, else its function in this process."""
+    called = flow if with_prefect or os.environ.get("PREFECT_API_URL") else flow.fn
+    return called(*args, **kwargs)
+
+
+def part(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a flow from within a flow: a subflow run under Prefect, its function in this process otherwise."""
+    called = flow if under_prefect() else flow.fn
+    return called(*args, **kwargs)
+
+
+def artifact_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
+    """Keep a table as a Prefect artifact of the active run; nothing without one."""
+    if under_prefect():
+        from prefect.artifacts import create_table_artifact
+
+        create_table_artifact(key=key, table=rows, description=description)

@@ -1,0 +1,292 @@
+"""The warehouse: every row in one place, no half run seen, nothing scored twice."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from core.errors import (
+    HomeNewer,
+    HomeUnusable,
+    NothingPublished,
+    QueryRefused,
+    RunLocked,
+    SourceEmpty,
+    SourceShrunk,
+    TableDamaged,
+)
+from core.settings import get_settings
+from tests.stored import LengthModel, crown, ingest, night, score, spec
+from warehouse.home import get_home
+from warehouse.publish import publish
+from warehouse.query import query
+from warehouse.recorded import recorded
+from warehouse.runs import open_run
+
+ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None), ("1", "atlas of the world", "Books")]
+
+
+def ask(sql: str) -> list[dict[str, object]]:
+    return query(get_home(), sql).as_dicts()
+
+
+def test_every_row_of_a_run_is_in_exactly_one_place(home: Path) -> None:
+    night(ROWS, bad=2)
+    [row] = ask("SELECT * FROM conservation")
+    assert row | {"run_id": ""} == {
+        "catalog": "shelf",
+        "run_id": "",
+        "read": 6,
+        "accepted": 2,
+        "review": 1,
+        "pending": 0,
+        "rejected": 2,
+        "repeated": 1,
+        "unchanged": 0,
+        "balanced": True,
+    }
+
+
+def test_stored_rows_are_pending_until_they_are_scored(home: Path) -> None:
+    with open_run("shelf", "ingest", ["shelf.jsonl"]) as run:
+        ingest(run, ROWS)
+    assert ask("SELECT pending, balanced FROM conservation") == [{"pending": 3, "balanced": True}]
+    assert ask("SELECT * FROM predictions") == []
+
+
+def test_the_same_source_again_stores_and_scores_nothing(home: Path) -> None:
+    night(ROWS, bad=1)
+    before = ask("SELECT * FROM predictions ORDER BY product_id")
+    model = LengthModel()
+    second = night(ROWS, bad=1, model=model)
+    assert model.asked == []
+    assert second.counts | {} == {
+        "read": 5,
+        "rejected": 1,
+        "repeated": 1,
+        "stored": 0,
+        "unchanged": 3,
+        "removed": 0,
+        "scored": 0,
+    }
+    assert ask("SELECT * FROM predictions ORDER BY product_id") == before
+    assert ask("SELECT bool_and(balanced) AS all FROM conservation") == [{"all": True}]
+    assert ask("SELECT count(*) AS n FROM rejects") == [{"n": 2}], "a bad row seen again is rejected again"
+
+
+def test_only_what_the_model_reads_is_scored_again(home: Path) -> None:
+    night(ROWS)
+    model = LengthModel()
+    night([("2", "ball", "Books"), ("3", "a new title", None)], model=model)
+    assert model.asked == ["a new title"]
+    assert ask("SELECT known_label, label FROM predictions WHERE product_id = '2'") == [
+        {"known_label": "Books", "label": "Toys"}
+    ]
+    assert ask("SELECT count(*) AS n FROM predictions_history") == [{"n": 4}]
+
+
+def test_an_answer_given_before_is_not_asked_for_again(home: Path) -> None:
+    night(ROWS)
+    night([("3", "a new title", None)])
+    model = LengthModel()
+    night([("3", "what?", None)], model=model)
+    assert model.asked == [], "the champion has answered for this very form of the product"
+    assert ask("SELECT confidence FROM predictions WHERE product_id = '3'") == [{"confidence": 0.5}]
+
+
+def test_a_new_champion_scores_everything_again(home: Path) -> None:
+    night(ROWS)
+    model = LengthModel()
+    with open_run("shelf", "score") as run:
+        crown(run, "v2", "digest-2")
+        score(run, model)
+    assert len(model.asked) == 3
+    assert ask("SELECT DISTINCT model_version FROM predictions") == [{"model_version": "v2"}]
+    assert ask("SELECT model_version, status FROM models") == [
+        {"model_version": "v1", "status": "former champion"},
+        {"model_version": "v2", "status": "champion"},
+    ]
+
+
+def test_repeated_ids_that_disagree_are_kept_as_conflicts(home: Path) -> None:
+    night(ROWS)
+    [row] = ask("SELECT product_id, line, kept_line, differs, row FROM conflicts")
+    assert (row["product_id"], row["line"], row["kept_line"], row["differs"]) == ("1", 1, 4, ["title"])
+    assert json.loads(str(row["row"]))["title"] == "abacus"
+    assert ask("SELECT title FROM products WHERE product_id = '1'") == [{"title": "atlas of the world"}]
+
+
+def test_a_snapshot_removes_what_vanished_and_refuses_when_too_much_did(home: Path) -> None:
+    whole = spec(load="snapshot", max_vanished=0.4)
+    with open_run("shelf", "ingest", ["a"]) as run:
+        ingest(run, ROWS, declared=whole)
+    with open_run("shelf", "ingest", ["b"]) as run:
+        ingest(run, ROWS[1:], declared=whole)  # id 1 is still there, in its other form
+    with open_run("shelf", "ingest", ["c"]) as run:
+        ingest(run, ROWS[2:], declared=whole)
+    assert run.counts["removed"] == 1
+    assert ask("SELECT product_id FROM products ORDER BY 1") == [{"product_id": "1"}, {"product_id": "3"}]
+    before = recorded(get_home(), "shelf")
+    with pytest.raises(SourceShrunk, match="max_vanished"), open_run("shelf", "ingest", ["d"]) as run:
+        ingest(run, ROWS[2:3], declared=whole)
+    assert recorded(get_home(), "shelf") == before
+
+
+def test_a_run_that_fails_leaves_the_warehouse_as_it_was(home: Path) -> None:
+    night(ROWS)
+    before = {view: ask(f"SELECT * FROM {view}") for view in ("products", "predictions", "runs", "models", "rejects")}
+    with pytest.raises(RuntimeError, match="halfway"):
+        _fails_halfway()
+    publish(get_home())
+    assert before == {view: ask(f"SELECT * FROM {view}") for view in before}
+    night([("9", "now seen", None)])
+    assert ask("SELECT title FROM products WHERE product_id = '9'") == [{"title": "now seen"}]
+    assert ask("SELECT bool_and(balanced) AS all FROM conservation") == [{"all": True}]
+
+
+def _fails_halfway() -> None:
+    with open_run("shelf", "nightly", ["x"]) as run:
+        ingest(run, [("9", "never seen", None)], bad=1)
+        crown(run, "v2", "digest-2")
+        score(run, LengthModel())
+        raise RuntimeError("halfway")
+
+
+def _killed_after(step: str) -> None:
+    with open_run("shelf", "nightly", ["x"]) as run:
+        ingest(run, [("9", "killed halfway", None)], bad=1)
+        if step == "ingest":
+            os.kill(os.getpid(), signal.SIGKILL)
+        score(run, LengthModel())
+        if step == "score":
+            os.kill(os.getpid(), signal.SIGKILL)
+        run.record()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("step", "seen"), [("ingest", False), ("score", False), ("record", True)])
+def test_a_killed_run_is_seen_whole_or_not_at_all_and_the_next_carries_on(home: Path, step: str, seen: bool) -> None:
+    night(ROWS)
+    process = multiprocessing.get_context("spawn").Process(target=_killed_after, args=(step,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    publish(get_home())
+    assert bool(ask("SELECT 1 FROM predictions WHERE product_id = '9'")) is seen
+    night([("9", "killed halfway", None)], bad=1)
+    assert ask("SELECT label FROM predictions WHERE product_id = '9'") == [{"label": "Books"}]
+    assert ask("SELECT bool_and(balanced) AS all FROM conservation") == [{"all": True}]
+    assert not list((home / "staging" / "shelf").glob("*"))
+
+
+def test_an_open_reader_keeps_its_view_while_a_run_is_published(home: Path) -> None:
+    night(ROWS)
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as reader:
+        before = reader.execute("SELECT * FROM predictions ORDER BY product_id").fetchall()
+        night([("2", "a much longer ball", None), ("7", "new", None)])
+        assert reader.execute("SELECT * FROM predictions ORDER BY product_id").fetchall() == before
+
+
+def test_two_runs_of_one_catalogue_wait_for_each_other(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AISLE_LOCK_WAIT_S", "0.3")
+    get_settings.cache_clear()
+    started = time.monotonic()
+    with open_run("shelf", "ingest", ["a"]) as run:
+        ingest(run, ROWS)
+        with pytest.raises(RunLocked, match="AISLE_LOCK_WAIT_S"), open_run("shelf", "ingest", ["b"]):
+            pass
+        assert time.monotonic() - started >= 0.3
+        with open_run("other", "ingest", ["c"]) as other:
+            ingest(other, ROWS)
+    assert ask("SELECT catalog, count(*) AS n FROM products GROUP BY 1 ORDER BY 1") == [
+        {"catalog": "other", "n": 3},
+        {"catalog": "shelf", "n": 3},
+    ]
+
+
+def test_another_catalogues_publish_shows_none_of_a_run_under_way(home: Path) -> None:
+    night(ROWS)
+    with open_run("shelf", "nightly", ["x"]) as run:
+        ingest(run, [("9", "not yet", None)])
+        with open_run("other", "ingest", ["c"]) as other:
+            ingest(other, ROWS)
+        assert ask("SELECT 1 FROM products WHERE product_id = '9'") == []
+    assert ask("SELECT 1 FROM products WHERE product_id = '9'") != []
+
+
+def test_an_empty_source_is_refused(home: Path) -> None:
+    with pytest.raises(SourceEmpty), open_run("shelf", "ingest", ["x"]) as run:
+        ingest(run, [])
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY (SELECT 1) TO '{home}/out.csv'",
+        "ATTACH '{home}/x.duckdb'",
+        "CREATE TABLE t AS SELECT 1",
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM '{outside}/secret.csv'",
+        "SET enable_external_access = true",
+        "SELECT 1; SELECT 2",
+        "SELEC 1",
+        "SELECT nothing FROM predictions",
+        "",
+    ],
+)
+def test_sql_only_reads_and_only_the_home(home: Path, tmp_path: Path, sql: str) -> None:
+    night(ROWS)
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    with pytest.raises(QueryRefused):
+        ask(sql.format(home=home, outside=tmp_path))
+
+
+def test_sql_before_anything_was_published_says_what_to_do(home: Path) -> None:
+    with pytest.raises(NothingPublished, match="aisle run"):
+        ask("SELECT 1")
+
+
+def test_a_home_of_a_newer_version_is_refused(home: Path) -> None:
+    night(ROWS)
+    (home / "home.json").write_text('{"schema_version": 99}')
+    with pytest.raises(HomeNewer, match="update Aisle"):
+        night(ROWS)
+
+
+def test_a_home_that_cannot_be_made_is_named(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("AISLE_HOME", str(tmp_path / "file" / "var"))
+    get_settings.cache_clear()
+    with pytest.raises(HomeUnusable, match="AISLE_HOME"):
+        night(ROWS)
+
+
+def test_a_missing_data_file_is_named_and_the_published_warehouse_stays(home: Path) -> None:
+    night(ROWS)
+    file = next((home / "tables" / "shelf" / "rejects").parent.glob("state/*.parquet"))
+    published = (home / "warehouse.duckdb").stat().st_mtime_ns
+    file.unlink()
+    for other in (home / "tables" / "shelf" / "state").glob("*.parquet"):
+        other.unlink()
+    with pytest.raises(TableDamaged, match="backup"):
+        publish(get_home())
+    assert (home / "warehouse.duckdb").stat().st_mtime_ns == published
+
+
+def test_a_home_that_moved_is_mended_by_publishing(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    night(ROWS)
+    moved = tmp_path / "elsewhere"
+    home.rename(moved)
+    monkeypatch.setenv("AISLE_HOME", str(moved))
+    get_settings.cache_clear()
+    with pytest.raises(QueryRefused, match="aisle publish"):
+        ask("SELECT * FROM predictions")
+    publish(get_home())
+    assert len(ask("SELECT * FROM predictions")) == 3

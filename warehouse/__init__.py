@@ -1,0 +1,1 @@
+"""Where everything lies: Delta tables, runs, the model registry, policy, publishing and SQL."""

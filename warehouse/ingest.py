@@ -1,0 +1,178 @@
+"""From staged rows to stored products: repeated ids, unchanged rows, conflicts, vanished ids, and the run's counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from catalogs.spec import CatalogSpec
+from core.errors import SourceEmpty, SourceShrunk
+from warehouse.engine import engine, one, stream
+from warehouse.runs import Run
+from warehouse.statements import column, quoted, statement
+from warehouse.tables import COLUMNS
+
+ORDER_STEP = 1 << 40
+"""Rows of file i are ordered at i * ORDER_STEP + line: files in order, lines in order, no two rows alike."""
+
+_EMPTY_VANISHED = "CREATE TEMP TABLE vanished AS SELECT product_id, seq FROM state WHERE false"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What reading one file left in the run's staging folder."""
+
+    file: str
+    read: int
+    rejected: int
+    warnings: dict[str, int]
+
+
+class Stage:
+    """Writes decided batches of one file into a run's staging folder."""
+
+    def __init__(self, folder: Path, file_no: int) -> None:
+        self._folder = folder
+        self._file_no = file_no
+        self._batch = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, good: pl.DataFrame, rejects: pl.DataFrame) -> None:
+        """Stage one batch."""
+        self._batch += 1
+        name = f"{self._file_no:05d}-{self._batch:06d}.parquet"
+        if good.height:
+            ordered = good.with_columns(n=pl.lit(self._file_no * ORDER_STEP, dtype=pl.Int64) + pl.col("source_row"))
+            ordered.write_parquet(self._folder / f"good-{name}", compression="lz4", row_group_size=50_000)
+        if rejects.height:
+            rejects.write_parquet(self._folder / f"rejects-{name}", compression="zstd")
+
+    @staticmethod
+    def rejects_of(file: str, unreadable: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
+        """Rows that could not be read and rows that the rules refused, as one frame in the source's order."""
+        columns = ["source_file", "source_row", "raw", "reasons"]
+        both = [unreadable.with_columns(pl.lit(file).alias("source_file")).select(columns), refused.select(columns)]
+        return pl.concat(both).sort("source_row")
+
+
+def staged_folder(run: Run) -> Path:
+    """Where a run's batches are staged."""
+    return run.staging / "rows"
+
+
+def store(run: Run, spec: CatalogSpec, staged: list[Staged]) -> None:
+    """Commit everything staged, and set the run's counts.
+
+    Raises:
+        SourceEmpty: not a single row was read.
+        SourceShrunk: a snapshot misses more of the stored products than `max_vanished` allows.
+    """
+    folder = staged_folder(run)
+    run.counts["read"] = sum(part.read for part in staged)
+    run.counts["rejected"] = sum(part.rejected for part in staged)
+    if not run.counts["read"]:
+        raise SourceEmpty("has no rows", where=", ".join(run.source), hint="check that the right file was named")
+    with engine(run) as connection:
+        _resolve(run, spec, connection, folder)
+        if spec.load == "snapshot":
+            _refuse_if_shrunk(run, spec, connection)
+        _commit(run, spec, connection)
+    _commit_rejects(run, folder)
+
+
+def _resolve(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    good = sorted(str(path) for path in folder.glob("good-*.parquet"))
+    if good:
+        listed = ", ".join(quoted(path) for path in good)
+        connection.execute(f"CREATE VIEW staged AS SELECT * FROM read_parquet([{listed}])")
+    else:
+        kinds = COLUMNS["products"]
+        shape = ", ".join(name for name in kinds if name not in {"seq", "run_id", "stored_at"})
+        connection.execute(f"CREATE VIEW staged AS SELECT {shape}, NULL::BIGINT AS n FROM products WHERE false")
+    connection.execute("SET VARIABLE first_seq = (SELECT coalesce(max(seq), 0) + 1 FROM products)")
+    connection.execute(statement("resolve"))
+    connection.execute(statement("vanished") if spec.load == "snapshot" else _EMPTY_VANISHED)
+    winners = one(connection, "SELECT count(*) FROM winners")
+    run.counts["repeated"] = one(connection, "SELECT count(*) FROM staged") - winners
+    run.counts["stored"] = one(connection, "SELECT count(*) FROM chosen")
+    run.counts["unchanged"] = winners - run.counts["stored"]
+    run.counts["removed"] = one(connection, "SELECT count(*) FROM vanished")
+
+
+def _refuse_if_shrunk(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection) -> None:
+    stored = one(connection, "SELECT count(*) FROM state")
+    gone = run.counts["removed"]
+    if stored and gone / stored > spec.max_vanished:
+        raise SourceShrunk(
+            f"{gone:,} of {stored:,} stored products ({gone / stored:.1%}) are not in this snapshot, "
+            f"more than the {spec.max_vanished:.1%} that the catalogue allows; nothing was changed",
+            where=", ".join(run.source),
+            hint="check that the file is whole; if it is right, raise max_vanished in the catalogue's TOML",
+        )
+
+
+def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection) -> None:
+    now = datetime.now(UTC)
+    if run.counts["stored"]:
+        stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS stored_at"
+        run.append(
+            "products",
+            stream(
+                connection,
+                f"SELECT chosen.seq, staged.* EXCLUDE (n), {stamp} FROM staged JOIN chosen ON chosen.n = staged.n",
+            ),
+        )
+    if run.counts["removed"]:
+        stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS removed_at"
+        run.append("removed", stream(connection, f"SELECT product_id, seq, {stamp} FROM vanished"))
+    if run.counts["repeated"]:
+        conflicts = connection.execute(_conflicts(run, spec)).pl()
+        if conflicts.height:
+            run.append("conflicts", conflicts)
+    if run.counts["stored"] or run.counts["removed"]:
+        run.overwrite("state", stream(connection, statement("new_state")))
+
+
+def _conflicts(run: Run, spec: CatalogSpec) -> str:
+    """SQL for the rows that lost to a later row of the same id and say something else."""
+    names = ["known_path", *[field.name for field in spec.fields], *spec.keep]
+    differs = ", ".join(
+        f"CASE WHEN lost.{column(name)} IS DISTINCT FROM kept.{column(name)} THEN {quoted(name)} END" for name in names
+    )
+    row = ", ".join(f"{column(name)} := lost.{column(name)}" for name in names)
+    return f"""
+        SELECT {quoted(run.run_id)} AS run_id, lost.product_id,
+               lost.source_file AS source, lost.source_row AS line,
+               kept.source_file AS kept_source, kept.source_row AS kept_line,
+               lost.known_path, kept.known_path AS kept_path,
+               list_filter([{differs}], lambda name: name IS NOT NULL) AS differs,
+               to_json(struct_pack({row}))::VARCHAR AS row
+        FROM (SELECT * FROM staged ANTI JOIN winners ON winners.n = staged.n) AS lost
+        JOIN winners ON winners.product_id = lost.product_id
+        JOIN staged AS kept ON kept.n = winners.n
+        WHERE kept.row_hash <> lost.row_hash
+        ORDER BY lost.n
+    """
+
+
+def _commit_rejects(run: Run, folder: Path) -> None:
+    found = sorted(folder.glob("rejects-*.parquet"))
+    if not found:
+        return
+    frame = (
+        pl.scan_parquet(found)
+        .select(
+            pl.lit(run.run_id).alias("run_id"),
+            pl.col("source_file").alias("source"),
+            pl.col("source_row").alias("line"),
+            pl.col("raw"),
+            pl.col("reasons"),
+            pl.lit(datetime.now(UTC), dtype=COLUMNS["rejects"]["rejected_at"]).alias("rejected_at"),
+        )
+        .collect()
+    )
+    run.append("rejects", frame)

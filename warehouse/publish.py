@@ -1,0 +1,97 @@
+"""Publishing: `warehouse.duckdb`, a file of views over recorded Parquet files, built beside and renamed into place.
+
+Readers never meet a lock, and never see a run that has not been recorded. A reader that is open keeps what it opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import duckdb
+
+from core.errors import TableDamaged
+from warehouse import tables
+from warehouse.home import Home, naming_disk_errors
+from warehouse.locks import locked
+from warehouse.recorded import recorded
+from warehouse.statements import select
+
+PUBLISH_WAIT_S = 120.0
+
+VIEWS = (
+    "products",
+    "predictions",
+    "predictions_history",
+    "review_queue",
+    "rejects",
+    "conflicts",
+    "conservation",
+    "models",
+    "runs",
+    "drift",
+    "labels",
+    "policy",
+)
+"""Public views, each in warehouse/views/<name>.sql, in the order in which they build on each other."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a publish wrote."""
+
+    path: Path
+    catalogs: list[str]
+    views: list[str]
+
+
+def publish(home: Home) -> Published:
+    """Rebuild `warehouse.duckdb` from the last recorded version of every table of every catalogue."""
+    home.prepare()
+    with locked(home.lock("publish"), wait_s=PUBLISH_WAIT_S, what="publishing"), naming_disk_errors(home.root):
+        beside = home.database.with_name(f".{home.database.name}.new")
+        beside.unlink(missing_ok=True)
+        catalogs = home.catalogs()
+        connection = duckdb.connect(str(beside))
+        try:
+            _build(connection, home, catalogs)
+            connection.execute("CHECKPOINT")
+        finally:
+            connection.close()
+        beside.replace(home.database)
+    return Published(home.database, catalogs, list(VIEWS))
+
+
+def _build(connection: duckdb.DuckDBPyConnection, home: Home, catalogs: list[str]) -> None:
+    versions = {catalog: recorded(home, catalog) for catalog in catalogs}
+    for catalog in catalogs:
+        at = tables.version(home.table(catalog, "runs"))
+        if at is not None:
+            versions[catalog]["runs"] = at
+    connection.execute("CREATE SCHEMA tables")
+    for kind in tables.COLUMNS:
+        parts = [
+            select(_files(home, catalog, kind, versions[catalog][kind]), kind, catalog)
+            for catalog in catalogs
+            if kind in versions[catalog]
+        ]
+        parts.append(select([], kind, ""))
+        connection.execute(
+            f"CREATE VIEW tables.{kind} AS " + "\nUNION ALL BY NAME\n".join(f"({part})" for part in parts)
+        )
+    for view in VIEWS:
+        connection.execute(resources.files("warehouse").joinpath("views", f"{view}.sql").read_text(encoding="utf-8"))
+
+
+def _files(home: Home, catalog: str, kind: str, version: int) -> list[str]:
+    path = home.table(catalog, kind)
+    found = tables.files(path, version)
+    gone = [file for file in found if not Path(file).is_file()]
+    if gone:
+        raise TableDamaged(
+            f"{len(gone)} data file(s) of version {version} are missing, the first is {Path(gone[0]).name}",
+            where=str(path),
+            hint="restore them from a backup; the published warehouse was left as it was",
+        )
+    return found

@@ -1,0 +1,88 @@
+"""Reading the warehouse with SQL: one SELECT or EXPLAIN, no writing, no file outside the home."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from core.errors import NothingPublished, QueryRefused
+from warehouse.home import Home
+from warehouse.statements import quoted
+
+READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The rows of a query."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """One dictionary a row."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def connect(home: Home) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to what was last published, which can open no file outside the home.
+
+    Raises:
+        NothingPublished: no run has been published yet.
+    """
+    home.check()
+    if not home.database.is_file():
+        raise NothingPublished(
+            "nothing has been published yet", where=str(home.database), hint="run `aisle run CATALOG SOURCE` first"
+        )
+    connection = duckdb.connect(str(home.database), read_only=True)
+    connection.execute(f"SET allowed_directories = [{quoted(str(home.root) + '/')}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def query(home: Home, sql: str) -> Answer:
+    """Run one SELECT or EXPLAIN.
+
+    Raises:
+        QueryRefused: more than one statement, one that does more than read, or one that fails.
+        NothingPublished: there is nothing to read yet.
+    """
+    _only_reads(sql)
+    with connect(home) as connection:
+        try:
+            result = connection.execute(sql)
+            return Answer([column[0] for column in result.description or []], result.fetchall())
+        except duckdb.Error as error:
+            raise QueryRefused(_first_lines(error), where="sql", hint=_hint(error)) from error
+
+
+def _only_reads(sql: str) -> None:
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryRefused(_first_lines(error), where="sql", hint="see docs/views.md for the views") from error
+    if len(statements) != 1:
+        raise QueryRefused(f"{len(statements)} statements; give exactly one", where="sql", hint="run them one by one")
+    if statements[0].type not in READS:
+        raise QueryRefused(
+            f"{statements[0].type.name} does more than read",
+            where="sql",
+            hint="only SELECT and EXPLAIN are allowed; `aisle export` writes files",
+        )
+
+
+def _first_lines(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]
+
+
+def _hint(error: Exception) -> str:
+    if isinstance(error, duckdb.PermissionException):
+        return "SQL reads nothing outside AISLE_HOME; if the home was moved, run `aisle publish` once"
+    if isinstance(error, duckdb.IOException):
+        return "a data file is missing or unreadable: run `aisle publish` and try again"
+    return "see docs/views.md for the views and their columns, or run: aisle sql 'SHOW TABLES'"

@@ -1,0 +1,134 @@
+"""Models of a catalogue: what happened to each, which one is champion, and where its artifact lies."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from core.errors import NoChampion, UnknownModel, did_you_mean
+from warehouse import tables
+from warehouse.home import Home
+from warehouse.recorded import recorded
+from warehouse.runs import Run
+
+CROWNING = ("promoted", "rolled_back")
+"""Events after which a version is champion."""
+
+STATUS = {"trained": "challenger", "promoted": "champion", "rolled_back": "champion"}
+"""What the last event of a version makes it; the other events name the status themselves."""
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A registered model."""
+
+    catalog: str
+    version: str
+    digest: str
+    recipe: str
+    folder: Path
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training tells the registry."""
+
+    version: str
+    digest: str
+    recipe: str
+    params: dict[str, Any]
+    data_digest: str
+    rows: int
+    holdout_rows: int
+    metrics: dict[str, Any]
+    train_s: float
+
+
+def next_version(run: Run) -> str:
+    """The name of the next model: v1, v2 and so on."""
+    taken = run.read("models")["version"].unique().to_list()
+    return f"v{max((int(version[1:]) for version in taken), default=0) + 1}"
+
+
+def register(run: Run, trained: Trained) -> ModelRecord:
+    """Write down a newly trained model, as challenger."""
+    facts = {
+        "digest": trained.digest,
+        "recipe": trained.recipe,
+        "params": json.dumps(trained.params, sort_keys=True, default=str),
+        "data_digest": trained.data_digest,
+        "rows": trained.rows,
+        "holdout_rows": trained.holdout_rows,
+        "accuracy": trained.metrics.get("accuracy"),
+        "macro_f1": trained.metrics.get("macro_f1"),
+        "weighted_f1": trained.metrics.get("weighted_f1"),
+        "metrics": json.dumps(trained.metrics, default=str),
+        "train_s": trained.train_s,
+    }
+    _append(run, "trained", trained.version, "", facts)
+    return _record(run.home, run.catalog, run.read("models"), trained.version)
+
+
+def note(run: Run, event: str, version: str, why: str, by: str = "gate") -> None:
+    """Write down that a model was promoted, refused, rejected or rolled back to."""
+    _append(run, event, version, why, {"decided_by": by})
+
+
+def _append(run: Run, event: str, version: str, why: str, facts: dict[str, Any]) -> None:
+    row = {"noted_at": datetime.now(UTC), "event": event, "version": version, "why": why, "run_id": run.run_id, **facts}
+    run.append("models", tables.conform(pl.DataFrame([row]), "models"))
+
+
+def champion(run: Run) -> ModelRecord | None:
+    """The champion as this run sees it."""
+    return _champion(run.home, run.catalog, run.read("models"))
+
+
+def published_champion(home: Home, catalog: str) -> ModelRecord:
+    """The champion that the last recorded run left.
+
+    Raises:
+        NoChampion: none was promoted yet.
+    """
+    found = _champion(home, catalog, published(home, catalog))
+    if found is None:
+        raise NoChampion(
+            f"there is no model of catalogue {catalog} yet",
+            where=str(home.models(catalog)),
+            hint=f"train one: aisle run {catalog} SOURCE, or aisle train {catalog} after aisle ingest {catalog} SOURCE",
+        )
+    return found
+
+
+def published(home: Home, catalog: str) -> pl.DataFrame:
+    """All events of a catalogue's models, as last recorded."""
+    return tables.read(home.table(catalog, "models"), "models", recorded(home, catalog).get("models"))
+
+
+def get(home: Home, catalog: str, events: pl.DataFrame, version: str) -> ModelRecord:
+    """One registered model.
+
+    Raises:
+        UnknownModel: no such version.
+    """
+    known = events["version"].unique().to_list()
+    if version not in known:
+        raise UnknownModel(f"catalogue {catalog} has no model {version}", hint=did_you_mean(version, known))
+    return _record(home, catalog, events, version)
+
+
+def _champion(home: Home, catalog: str, events: pl.DataFrame) -> ModelRecord | None:
+    crowned = events.filter(pl.col("event").is_in(CROWNING)).sort("noted_at")
+    return None if crowned.is_empty() else _record(home, catalog, events, crowned["version"][-1])
+
+
+def _record(home: Home, catalog: str, events: pl.DataFrame, version: str) -> ModelRecord:
+    row = events.filter((pl.col("version") == version) & (pl.col("event") == "trained")).row(-1, named=True)
+    folder = home.models(catalog) / version
+    return ModelRecord(catalog, version, row["digest"], row["recipe"], folder, json.loads(row["metrics"]))

@@ -1,0 +1,148 @@
+"""A run: the unit in which a catalogue changes. Nothing that it wrote is seen before its last act records it.
+
+A run holds its catalogue's lock. On starting it undoes what an interrupted run left behind: commits that no run
+recorded, and staged files. On success it appends one row, with the version of each of its tables, to the catalogue's
+`runs` table (one atomic Delta commit) and publishes. A killed run therefore changed nothing, and the next one starts
+clean.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from core.settings import get_settings
+from warehouse import tables
+from warehouse.home import Home, get_home
+from warehouse.locks import locked
+from warehouse.publish import publish
+from warehouse.recorded import recorded
+
+COUNTS = ("read", "stored", "unchanged", "repeated", "rejected", "removed", "scored")
+
+
+@dataclass
+class Run:
+    """One run under way. `versions` are the table versions it reads, updated as it writes."""
+
+    home: Home
+    catalog: str
+    flow: str
+    run_id: str
+    started_at: datetime
+    source: list[str]
+    versions: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    model_version: str | None = None
+    changed: bool = False
+
+    @property
+    def staging(self) -> Path:
+        """A folder of this run's own, gone when it ends."""
+        return self.home.staging(self.catalog)
+
+    @property
+    def reports(self) -> Path:
+        """Where this run's reports go."""
+        return self.home.run_reports(self.catalog, self.run_id)
+
+    def table(self, kind: str) -> Path:
+        """Path of one of the catalogue's tables."""
+        return self.home.table(self.catalog, kind)
+
+    def append(self, kind: str, data: Any) -> None:
+        """Append rows to one of the catalogue's tables."""
+        self._wrote(kind, tables.append(self.table(kind), data))
+
+    def overwrite(self, kind: str, data: Any) -> None:
+        """Replace all rows of one of the catalogue's tables."""
+        self._wrote(kind, tables.overwrite(self.table(kind), data))
+
+    def read(self, kind: str) -> pl.DataFrame:
+        """All rows of a small table, as this run sees it."""
+        return tables.read(self.table(kind), kind, self.versions.get(kind))
+
+    def files(self, kind: str) -> list[str]:
+        """Parquet files of a table, as this run sees it."""
+        at = self.versions.get(kind)
+        return [] if at is None else tables.files(self.table(kind), at)
+
+    def _wrote(self, kind: str, version: int) -> None:
+        self.versions[kind] = version
+        self.changed = True
+
+    def record(self) -> None:
+        """The run's last act: one row in `runs`, which makes everything it wrote visible to the next publish."""
+        row: dict[str, Any] = {
+            "run_id": self.run_id,
+            "flow": self.flow,
+            "started_at": self.started_at,
+            "finished_at": datetime.now(UTC),
+            "source": self.source,
+            **{name: self.counts.get(name) for name in COUNTS},
+            "model_version": self.model_version,
+            "tables": json.dumps(self.versions, sort_keys=True),
+        }
+        frame = tables.conform(pl.DataFrame([row], schema_overrides={"source": pl.List(pl.String)}), "runs")
+        tables.append(self.table("runs"), frame)
+
+
+_open_runs: dict[str, Run] = {}
+"""Runs of this process by id, so that a flow within a flow joins its run."""
+
+
+@contextmanager
+def open_run(catalog: str, flow: str, source: list[str] | None = None, within: str | None = None) -> Iterator[Run]:
+    """Start a run, or join the one named by `within`; record and publish it when the block ends without an error.
+
+    Raises:
+        RunLocked: another run of the catalogue did not end in time.
+        HomeUnusable, HomeNewer: the home cannot be used.
+    """
+    if within is not None:
+        yield _open_runs[within]
+        return
+    home = get_home().prepare()
+    with locked(home.lock(f"run-{catalog}"), wait_s=get_settings().lock_wait_s, what=f"a run of {catalog}"):
+        run = Run(home, catalog, flow, new_run_id(), datetime.now(UTC), source or [], versions=recorded(home, catalog))
+        _undo_what_was_not_recorded(run)
+        _open_runs[run.run_id] = run
+        try:
+            yield run
+            run.record()
+        finally:
+            del _open_runs[run.run_id]
+            shutil.rmtree(run.staging, ignore_errors=True)
+        publish(home)
+
+
+def joined(run_id: str) -> Run:
+    """The run of that id that is under way in this process: steps name their run instead of carrying it."""
+    return _open_runs[run_id]
+
+
+def new_run_id() -> str:
+    """A name that sorts by time and never repeats."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _undo_what_was_not_recorded(run: Run) -> None:
+    shutil.rmtree(run.staging, ignore_errors=True)
+    for kind in tables.COLUMNS:
+        if kind != "runs":
+            tables.restore(run.table(kind), run.versions.get(kind))
+    # Restoring makes a commit of its own: read at it from now on, the rows are the same.
+    for kind in run.versions:
+        now = tables.version(run.table(kind))
+        if now is not None:
+            run.versions[kind] = now
+    run.staging.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,246 @@
+"""Delta tables, one for each catalogue and kind: their columns, and reading and writing them at a version.
+
+Every write is one atomic Delta commit. A commit is seen by nobody until a run records its version (see `runs`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from core.errors import TableDamaged
+from warehouse.home import naming_disk_errors
+
+ROW_GROUP = 50_000
+"""Rows in a Parquet row group: what a reader holds at least, and the grain at which files are skipped."""
+
+PATH = pl.List(pl.String)
+REASONS = pl.List(pl.Struct({"token": pl.String, "field": pl.String, "weight": pl.Float64}))
+TIME = pl.Datetime("us", "UTC")
+
+PREDICTION: dict[str, Any] = {
+    "label": pl.String,
+    "label_path": PATH,
+    "confidence": pl.Float64,
+    "runner_up": pl.String,
+    "reasons": REASONS,
+    "model_version": pl.String,
+    "model_digest": pl.String,
+    "scored_run_id": pl.String,
+    "scored_at": TIME,
+}
+"""What a model said of a product."""
+
+COLUMNS: dict[str, dict[str, Any]] = {
+    # Every version of every product ever stored, append-only; a catalogue adds its own fields and kept columns.
+    "products": {
+        "seq": pl.Int64,
+        "product_id": pl.String,
+        "known_path": PATH,
+        "text_hash": pl.String,
+        "feature_hash": pl.String,
+        "row_hash": pl.String,
+        "source_file": pl.String,
+        "source_row": pl.Int64,
+        "run_id": pl.String,
+        "stored_at": TIME,
+    },
+    # One row a current product: which version of it is current, and what was last said of it.
+    "state": {
+        "product_id": pl.String,
+        "seq": pl.Int64,
+        "first_seq": pl.Int64,
+        "known_path": PATH,
+        "text_hash": pl.String,
+        "feature_hash": pl.String,
+        "row_hash": pl.String,
+        **PREDICTION,
+    },
+    # Every prediction ever made, append-only.
+    "scores": {"product_id": pl.String, "seq": pl.Int64, "feature_hash": pl.String, **PREDICTION},
+    "rejects": {
+        "run_id": pl.String,
+        "source": pl.String,
+        "line": pl.Int64,
+        "raw": pl.String,
+        "reasons": pl.List(pl.String),
+        "rejected_at": TIME,
+    },
+    "conflicts": {
+        "run_id": pl.String,
+        "product_id": pl.String,
+        "source": pl.String,
+        "line": pl.Int64,
+        "kept_source": pl.String,
+        "kept_line": pl.Int64,
+        "known_path": PATH,
+        "kept_path": PATH,
+        "differs": pl.List(pl.String),
+        "row": pl.String,
+    },
+    "removed": {"run_id": pl.String, "product_id": pl.String, "seq": pl.Int64, "removed_at": TIME},
+    "labels": {
+        "product_id": pl.String,
+        "label_path": PATH,
+        "labelled_by": pl.String,
+        "why": pl.String,
+        "labelled_at": TIME,
+        "run_id": pl.String,
+    },
+    "drift": {
+        "run_id": pl.String,
+        "measured_at": TIME,
+        "comparison": pl.String,
+        "metric": pl.String,
+        "field": pl.String,
+        "method": pl.String,
+        "score": pl.Float64,
+        "threshold": pl.Float64,
+        "drifted": pl.Boolean,
+        "n_reference": pl.Int64,
+        "n_current": pl.Int64,
+        "seed": pl.Int64,
+        "model_version": pl.String,
+    },
+    # What happened to each model, append-only: trained, promoted, refused, rejected, rolled_back.
+    "models": {
+        "noted_at": TIME,
+        "event": pl.String,
+        "version": pl.String,
+        "digest": pl.String,
+        "recipe": pl.String,
+        "params": pl.String,
+        "data_digest": pl.String,
+        "rows": pl.Int64,
+        "holdout_rows": pl.Int64,
+        "accuracy": pl.Float64,
+        "macro_f1": pl.Float64,
+        "weighted_f1": pl.Float64,
+        "metrics": pl.String,
+        "train_s": pl.Float64,
+        "why": pl.String,
+        "decided_by": pl.String,
+        "run_id": pl.String,
+    },
+    # Per model and label, from which confidence on a prediction is accepted; null: never.
+    "policy": {
+        "model_version": pl.String,
+        "label": pl.String,
+        "threshold": pl.Float64,
+        "precision_target": pl.Float64,
+        "support": pl.Int64,
+        "precision": pl.Float64,
+        "coverage": pl.Float64,
+        "reason": pl.String,
+        "review_all": pl.Boolean,
+        "set_at": TIME,
+        "run_id": pl.String,
+    },
+    "runs": {
+        "run_id": pl.String,
+        "flow": pl.String,
+        "started_at": TIME,
+        "finished_at": TIME,
+        "source": pl.List(pl.String),
+        "read": pl.Int64,
+        "stored": pl.Int64,
+        "unchanged": pl.Int64,
+        "repeated": pl.Int64,
+        "rejected": pl.Int64,
+        "removed": pl.Int64,
+        "scored": pl.Int64,
+        "model_version": pl.String,
+        "tables": pl.String,
+    },
+}
+
+_WRITER = WriterProperties(max_row_group_size=ROW_GROUP, compression="ZSTD", compression_level=1)
+
+
+def empty(kind: str) -> pl.DataFrame:
+    """A frame of that kind with no rows."""
+    return pl.DataFrame(schema=COLUMNS[kind])
+
+
+def conform(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """The frame with the kind's columns in order and cast to its types, other columns behind; missing ones are null."""
+    schema = COLUMNS[kind]
+    known = [
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in schema.items()
+    ]
+    return frame.select(*known, *[name for name in frame.columns if name not in schema])
+
+
+def version(path: Path) -> int | None:
+    """The newest version of a table; None where there is no table."""
+    if not (path / "_delta_log").is_dir():
+        return None
+    return _open(path).version()
+
+
+def append(path: Path, data: Any) -> int:
+    """Append rows (a frame, or an Arrow stream of any length) in one commit; returns the new version."""
+    return _write(path, data, "append")
+
+
+def overwrite(path: Path, data: Any) -> int:
+    """Replace all rows in one commit; earlier versions stay readable. Returns the new version."""
+    return _write(path, data, "overwrite")
+
+
+def _write(path: Path, data: Any, mode: str) -> int:
+    stream = data.to_arrow() if isinstance(data, pl.DataFrame) else data
+    how: dict[str, Any] = {"mode": mode, "schema_mode": "merge" if mode == "append" else "overwrite"}
+    with naming_disk_errors(path):
+        write_deltalake(path, stream, writer_properties=_WRITER, **how)
+    return _open(path).version()
+
+
+def files(path: Path, at: int) -> list[str]:
+    """The Parquet files of a table at a version, as absolute paths.
+
+    Raises:
+        TableDamaged: the log cannot be read, or that version is gone.
+    """
+    return sorted(uri.removeprefix("file://") for uri in _open(path, at).file_uris())
+
+
+def restore(path: Path, at: int | None) -> None:
+    """Make a table's newest version equal to an earlier one; None empties it. What came later is no longer read."""
+    now = version(path)
+    if now is None or now == at:
+        return
+    if at is None:
+        _open(path).delete()
+    else:
+        _open(path).restore(at)
+
+
+def scan(path: Path, at: int | None) -> pl.LazyFrame | None:
+    """Rows of a table at a version, lazily; None where it has no rows."""
+    if at is None:
+        return None
+    found = files(path, at)
+    return pl.scan_parquet(found, missing_columns="insert", extra_columns="ignore") if found else None
+
+
+def read(path: Path, kind: str, at: int | None) -> pl.DataFrame:
+    """All rows of a small table at a version, in its declared columns."""
+    lazy = scan(path, at)
+    return empty(kind) if lazy is None else conform(lazy.collect(), kind)
+
+
+def _open(path: Path, at: int | None = None) -> DeltaTable:
+    try:
+        return DeltaTable(path, version=at)
+    except (TableNotFoundError, DeltaError, OSError, ValueError) as error:
+        raise TableDamaged(
+            f"cannot be opened{'' if at is None else f' at version {at}'} ({str(error).splitlines()[0][:200]})",
+            where=str(path),
+            hint="restore the folder from a backup; `aisle models list` and other catalogues still work",
+        ) from error

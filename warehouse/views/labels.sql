@@ -1,0 +1,13 @@
+-- Labels given by people, the latest of each product first.
+CREATE VIEW labels AS
+SELECT
+    catalog,
+    product_id,
+    array_to_string(label_path, ' > ') AS label,
+    label_path,
+    labelled_by,
+    why,
+    labelled_at,
+    run_id
+FROM tables.labels
+ORDER BY catalog, labelled_at DESC;
