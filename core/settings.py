@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -28,6 +28,24 @@ class Settings(BaseSettings):
     retention_days: int = Field(7, ge=0, description="Days for which replaced files stay readable.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="Least level logged.")
     seed: int = Field(0, description="Seed of every random choice.")
+    api_keys: SecretStr | None = Field(
+        None, description="Keys that API clients must send one of, separated by commas; each at least 16 characters."
+    )
+    api_keys_file: Path | None = Field(None, description="A file of such keys, one a line, read when the API starts.")
+    api_open: bool = Field(
+        False, description="Let the API answer without keys on addresses other than loopback as well."
+    )
+    api_max_body_mib: int = Field(16, ge=1, description="Largest body of an API request, in MiB; not of a stream.")
+    api_max_products: int = Field(5_000, ge=1, description="Most products in one API request; not in a stream.")
+    api_max_text_chars: int = Field(200_000, ge=100, description="Longest text of one field in an API request.")
+    api_max_waiting_mib: int = Field(
+        128, ge=1, description="Request bodies that one API worker holds at once, in MiB; it answers 503 beyond."
+    )
+    api_timeout_s: float = Field(30.0, gt=0, description="Seconds an API request may take to arrive, and to answer.")
+    api_rate_per_s: float = Field(
+        0.0, ge=0, description="Requests a second that one API client may make of one worker; 0: any number."
+    )
+    api_refresh_s: float = Field(1.0, gt=0, le=5, description="Seconds between looks for a newly promoted champion.")
 
 
 @lru_cache(maxsize=1)

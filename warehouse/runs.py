@@ -71,6 +71,11 @@ class Run:
         """All rows of a small table, as this run sees it."""
         return tables.read(self.table(kind), kind, self.versions.get(kind))
 
+    def scan(self, kind: str) -> pl.LazyFrame:
+        """Rows of a table of any size, as this run sees it."""
+        found = tables.scan(self.table(kind), self.versions.get(kind))
+        return tables.empty(kind).lazy() if found is None else found
+
     def files(self, kind: str) -> list[str]:
         """Parquet files of a table, as this run sees it."""
         at = self.versions.get(kind)

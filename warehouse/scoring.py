@@ -10,6 +10,7 @@ from typing import Protocol
 import polars as pl
 
 from catalogs.spec import CatalogSpec
+from classifier.holdout import holdout_bound
 from core.settings import get_settings
 from warehouse import tables
 from warehouse.engine import engine, one, stream
@@ -141,9 +142,10 @@ def training_rows(run: Run, spec: CatalogSpec) -> pl.DataFrame:
 
 
 def current_rows(run: Run, spec: CatalogSpec, most: int, seed: int) -> pl.DataFrame:
-    """A seeded sample of scored current products with their answers, for drift reports."""
+    """A seeded sample of scored current products that the model has not learnt from, for drift reports."""
     chosen = ", ".join(f"products.{column(field.name)}" for field in spec.fields)
     with engine(run) as connection:
         connection.execute(f"SET VARIABLE most = {most}")
         connection.execute(f"SET VARIABLE seed = {seed}")
+        connection.execute(f"SET VARIABLE holdout_below = {holdout_bound(spec.holdout.share)}")
         return connection.execute(statement("current_rows").replace("/*fields*/", chosen)).pl()

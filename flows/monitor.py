@@ -1,0 +1,23 @@
+"""The monitor flow: is the catalogue still what the champion was trained for?"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from core.orchestration import task_runner
+from tasks.measure_drift import measure_drift
+from tasks.results import MonitorResult
+from tasks.write_index import write_index
+from warehouse.runs import open_run
+
+
+@flow(name="monitor", flow_run_name="monitor {catalog}", task_runner=task_runner())
+def monitor(catalog: str, within: str | None = None) -> MonitorResult:
+    """Compare the current catalogue with the champion's training reference, and keep the report and every score.
+
+    `within` is the run that this is a part of.
+    """
+    with open_run(catalog, "monitor", within=within) as run:
+        seen = measure_drift(run.run_id)
+        index = write_index(run.run_id)
+        return MonitorResult.of(run, seen, index)

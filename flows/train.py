@@ -1,0 +1,35 @@
+"""The train flow: from labelled products to a model that is registered, evaluated and, if it is no worse, promoted."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from core.orchestration import task_runner
+from tasks.evaluate_model import evaluate_model
+from tasks.fit_model import fit_model
+from tasks.promote_model import promote_model
+from tasks.register_model import register_model
+from tasks.results import TrainResult
+from tasks.split_rows import split_rows
+from warehouse.runs import open_run
+
+
+@flow(name="train", flow_run_name="train {catalog}", task_runner=task_runner())
+def train(
+    catalog: str,
+    recipe: str | None = None,
+    overrides: dict[str, str] | None = None,
+    promote: bool = False,
+    within: str | None = None,
+) -> TrainResult:
+    """Train on every labelled product outside the hold-out, evaluate on the hold-out, and let the gate decide.
+
+    `promote` overrules the gate; `overrides` are recipe parameters; `within` is the run that this is a part of.
+    """
+    with open_run(catalog, "train", within=within) as run:
+        split = split_rows(run.run_id, recipe, overrides)
+        candidate = fit_model(run.run_id, split)
+        evaluation = evaluate_model(run.run_id, split, candidate)
+        registered = register_model(run.run_id, split, candidate, evaluation)
+        verdict = promote_model(run.run_id, split, registered, evaluation, overrule=promote)
+        return TrainResult.of(run, split, candidate, evaluation, registered, verdict)

@@ -1,0 +1,1 @@
+"""Prefect tasks, one step a file; thin, they call the floors below."""

@@ -1,0 +1,101 @@
+"""Evaluating the champion on a labelled file. Nothing is written: neither the warehouse nor the registry learns of it.
+
+A plain function, not a Prefect task: it answers a person who waits, and needs no server and no run.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from catalogs import registry
+from catalogs.normalise import normalise
+from catalogs.readers import read
+from catalogs.sources import SourceFile, resolve
+from catalogs.spec import CatalogSpec
+from classifier import artifact
+from classifier.metrics import evaluate
+from core.errors import NotEnoughLabels
+from core.settings import get_settings
+from expectations.decide import decide
+from warehouse import policy
+from warehouse.home import get_home
+from warehouse.registry import published_champion
+
+_ANSWERS: dict[str, Any] = {"known_path": pl.List(pl.String), "label_path": pl.List(pl.String), "decision": pl.String}
+
+
+def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
+    """Score a labelled source with the champion and compare.
+
+    Every row is read, normalised and decided as an ingest would do it; repeated ids are not resolved, each row counts.
+
+    Returns:
+        catalog, model (its version); read = rows + rejected + unlabelled, where `rows` are those compared; accepted
+        (rows and accuracy of those that the policy lets pass unseen); accuracy, macro_f1, weighted_f1 and labels of the
+        whole label, and for a label path `levels`: the same by level, named by its column.
+
+    Raises:
+        UnknownCatalog, SourceError: as for an ingest; here the label column is needed.
+        NoChampion: nothing to evaluate.
+        NotEnoughLabels: not a single usable row has a label.
+    """
+    spec = registry.load(catalog)
+    champion = published_champion(get_home(), catalog)
+    model = artifact.load(champion.folder)
+    rules = policy.published_policy(get_home(), catalog)
+    counts: Counter[str] = Counter()
+    parts = [pl.DataFrame(schema=_ANSWERS)]
+    for good in _usable_rows(spec, source, counts):
+        labelled = good.filter(pl.col("known_path").is_not_null())
+        counts["unlabelled"] += good.height - labelled.height
+        if labelled.is_empty():
+            continue
+        answers = model.predict(labelled, reasons=False)
+        decision = policy.decide(answers, rules, champion.version).alias("decision")
+        parts.append(pl.DataFrame([labelled["known_path"], answers["label_path"], decision], schema_overrides=_ANSWERS))
+    compared = pl.concat(parts)
+    if compared.is_empty():
+        raise NotEnoughLabels(
+            f"none of {counts['read']:,} rows can be compared: {counts['rejected']:,} rejected, "
+            f"{counts['unlabelled']:,} without a label",
+            where=", ".join(source),
+            hint="evaluate takes a file whose labels are known; to predict for this one: aisle score",
+        )
+    head = {"catalog": catalog, "model": champion.version, "read": counts["read"], "rows": compared.height}
+    head |= {"rejected": counts["rejected"], "unlabelled": counts["unlabelled"], "accepted": _accepted(compared)}
+    return head | _compare(compared, spec, counts["rejected"])
+
+
+def _usable_rows(spec: CatalogSpec, source: list[str], counts: Counter[str]) -> Iterator[pl.DataFrame]:
+    """Batches of rows that an ingest would store; counts what was read and rejected."""
+    with tempfile.TemporaryDirectory(prefix="aisle-") as staging:
+        for file in resolve(source, spec, Path(staging)):
+            yield from _usable_rows_of(file, spec, counts)
+
+
+def _usable_rows_of(file: SourceFile, spec: CatalogSpec, counts: Counter[str]) -> Iterator[pl.DataFrame]:
+    for batch in read(file, spec, get_settings().batch_rows, need_label=True):
+        decided = decide(normalise(batch.frame, spec, file.name), spec)
+        counts.update(read=batch.read, rejected=batch.rejects.height + decided.rejects.height)
+        yield decided.good
+
+
+def _accepted(compared: pl.DataFrame) -> dict[str, Any]:
+    accepted = compared.filter(pl.col("decision") == "accepted")
+    right = accepted.filter(pl.col("known_path") == pl.col("label_path")).height
+    return {"rows": accepted.height, "accuracy": right / accepted.height if accepted.height else None}
+
+
+def _compare(compared: pl.DataFrame, spec: CatalogSpec, rejected: int) -> dict[str, Any]:
+    metrics = dict(evaluate(compared["known_path"], compared["label_path"], spec.levels))
+    metrics.pop("rows", None)
+    if "levels" in metrics:
+        levels = metrics["levels"].items()
+        metrics["levels"] = {name: {"rows": compared.height, "rejected": rejected} | level for name, level in levels}
+    return metrics

@@ -1,0 +1,101 @@
+"""Step: keep a model: its artifact, its entry in the registry, its policy and its evaluation report."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from catalogs import registry as catalogues
+from classifier.artifact import save
+from core.orchestration import artifact_table, step
+from core.settings import get_settings
+from reports import evaluation as report
+from tasks.evaluate_model import Evaluation
+from tasks.fit_model import Candidate
+from tasks.split_rows import Split
+from warehouse import registry
+from warehouse.policy import set_policy
+from warehouse.registry import ModelRecord, Trained
+from warehouse.runs import joined
+
+REFERENCE_ROWS = 20_000
+"""Answered hold-out rows kept with a model, for drift reports."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A model that is kept."""
+
+    record: ModelRecord
+    report: Path
+
+
+@step("register model")
+def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: Evaluation) -> Registered:
+    """Write the artifact, enter it as challenger with its policy, and write its report."""
+    run = joined(run_id)
+    spec = catalogues.load(run.catalog)
+    version = registry.next_version(run)
+    folder = run.home.models(run.catalog) / version
+    shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed before it recorded the version
+    data_digest = _digest(split.train)
+    facts = {
+        "version": version,
+        "run_id": run_id,
+        "data_digest": data_digest,
+        "rows": split.train.height,
+        "holdout_rows": split.holdout.height,
+        "metrics": evaluation.metrics,
+        "train_s": candidate.train_s,
+    }
+    reference = evaluation.answered.sample(
+        min(REFERENCE_ROWS, evaluation.answered.height), seed=get_settings().seed, shuffle=False
+    )
+    digest = save(candidate.model, folder, facts, reference)
+    record = registry.register(
+        run,
+        Trained(
+            version=version,
+            digest=digest,
+            recipe=split.recipe.name,
+            params=split.recipe.params.model_dump(),
+            data_digest=data_digest,
+            rows=split.train.height,
+            holdout_rows=split.holdout.height,
+            metrics=evaluation.metrics,
+            train_s=candidate.train_s,
+        ),
+    )
+    set_policy(run, spec, version, candidate.model.thresholds)
+    page = report.write(
+        run.reports,
+        catalog=run.catalog,
+        model_version=version,
+        recipe=split.recipe.name,
+        metrics=evaluation.metrics,
+        baselines=evaluation.baselines,
+        confusions=evaluation.confusions,
+        thresholds=candidate.model.thresholds,
+        reliability=evaluation.reliability,
+        facts={**{k: v for k, v in facts.items() if k != "metrics"}, "python": platform.python_version()},
+    )
+    artifact_table(f"model-{run.catalog}", [_headline(evaluation, version)], f"Model {version} on the hold-out")
+    return Registered(record, page)
+
+
+def _digest(rows: pl.DataFrame) -> str:
+    """What was trained on: sha256 over the hashes of its rows, in order."""
+    hashed = hashlib.sha256()
+    for row_hash in rows["row_hash"]:
+        hashed.update(row_hash.encode())
+    return hashed.hexdigest()
+
+
+def _headline(evaluation: Evaluation, version: str) -> dict[str, object]:
+    names = ("rows", "accuracy", "macro_f1", "weighted_f1")
+    return {"version": version, **{name: evaluation.metrics.get(name) for name in names}}

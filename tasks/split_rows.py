@@ -1,0 +1,48 @@
+"""Step: the rows to train on and the frozen hold-out, never sharing an id or a text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from catalogs import registry
+from classifier.holdout import holdout_mask
+from classifier.recipes import Recipe, resolve
+from core.errors import NotEnoughLabels
+from core.orchestration import step
+from warehouse.runs import joined
+from warehouse.scoring import training_rows
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled rows of both sides, and the recipe that will see them."""
+
+    recipe: Recipe
+    train: pl.DataFrame
+    holdout: pl.DataFrame
+
+
+@step("split rows")
+def split_rows(run_id: str, recipe: str | None, overrides: dict[str, str] | None) -> Split:
+    """Labelled current products in first-seen order, split by a digest of their text; a prototype trains on all.
+
+    Raises:
+        NotEnoughLabels: no product has a label.
+        UnknownRecipe: no such recipe or parameter.
+    """
+    run = joined(run_id)
+    spec = registry.load(run.catalog)
+    chosen = resolve(spec, recipe, overrides)
+    rows = training_rows(run, spec)
+    if rows.is_empty():
+        raise NotEnoughLabels(
+            f"catalogue {run.catalog} has no product with a label to learn from",
+            where=f"column {', '.join(spec.levels)}",
+            hint=f"ingest a file with labels first: aisle ingest {run.catalog} SOURCE",
+        )
+    if chosen.is_prototype:
+        return Split(chosen, rows, rows.clear())
+    held = holdout_mask(rows["text_hash"], spec.holdout.share)
+    return Split(chosen, rows.filter(~held), rows.filter(held))

@@ -1,0 +1,22 @@
+"""Steps between and after the parts of a nightly run."""
+
+from __future__ import annotations
+
+from core.orchestration import step
+from warehouse.publish import publish
+from warehouse.registry import champion
+from warehouse.runs import joined
+
+
+@step("needs champion")
+def needs_champion(run_id: str) -> bool:
+    """Whether the catalogue has no champion yet."""
+    return champion(joined(run_id)) is None
+
+
+@step("make visible")
+def make_visible(run_id: str) -> None:
+    """Record and publish what the run has done so far: whatever happens to the reports, the predictions stay."""
+    run = joined(run_id)
+    run.record()
+    publish(run.home)

@@ -1,0 +1,48 @@
+"""Step: the same rules as a Great Expectations suite, and the validation page."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import polars as pl
+
+from catalogs import registry
+from core.orchestration import step
+from expectations.rules import compile as compile_rules
+from expectations.rules import counted
+from expectations.sample import Sample
+from expectations.suite import validate
+from reports import validation
+from tasks.read_file import FileRead
+from warehouse.runs import Run, joined
+
+SHOWN_ROWS = 2_000
+"""Rejected and conflicting rows that the page may choose from; all of them are in SQL."""
+
+
+@step("validate rows")
+def validate_rows(run_id: str, files: list[FileRead]) -> dict[str, str]:
+    """Run the suite on the batch, or on a stated sample of it, and write the page; returns the paths of both."""
+    run = joined(run_id)
+    spec = registry.load(run.catalog)
+    suite = validate(Sample.merged([file.sample for file in files]), run.reports / "data_docs")
+    failed = sum((file.failed for file in files), Counter[str]())
+    page = validation.write(
+        run.reports,
+        catalog=run.catalog,
+        run_id=run_id,
+        source=run.source,
+        counts=run.counts,
+        rejects=_own(run, "rejects").rename({"source": "source_file", "line": "source_row"}),
+        conflicts=_own(run, "conflicts").rename({"source": "source_file", "line": "source_row"}),
+        rules=counted(compile_rules(spec), failed),
+        suite=suite,
+        columns=files[0].columns if files else [],
+        docs_link=suite.docs.relative_to(run.reports).as_posix(),
+    )
+    return {"validation": str(page), "data_docs": str(suite.docs)}
+
+
+def _own(run: Run, kind: str) -> pl.DataFrame:
+    """Rows that this run wrote, up to SHOWN_ROWS."""
+    return run.scan(kind).filter(pl.col("run_id") == run.run_id).head(SHOWN_ROWS).collect()
