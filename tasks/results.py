@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from tasks.evaluate_model import Evaluation
-from tasks.fit_model import Candidate
-from tasks.measure_drift import Seen
-from tasks.promote_model import Verdict
-from tasks.read_file import FileRead
-from tasks.register_model import Registered
-from tasks.split_rows import Split
 from warehouse.places import places
 from warehouse.registry import champion
-from warehouse.runs import Run
-from warehouse.scoring import Plan
+
+if TYPE_CHECKING:
+    from tasks.evaluate_model import Evaluation
+    from tasks.fit_model import Candidate
+    from tasks.measure_drift import Seen
+    from tasks.promote_model import Verdict
+    from tasks.read_file import FileRead
+    from tasks.register_model import Registered
+    from tasks.split_rows import Split
+    from warehouse.runs import Run
+    from warehouse.scoring import Plan
 
 PLACES = ("read", "accepted", "review", "pending", "rejected", "repeated", "unchanged", "removed")
 

@@ -16,7 +16,7 @@ from reports import validation
 from tasks.read_file import FileRead
 from warehouse.runs import Run, joined
 
-SHOWN_ROWS = 2_000
+SHOWN_ROWS = 20_000
 """Rejected and conflicting rows that the page may choose from; all of them are in SQL."""
 
 

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
 
+from catalogs import registry
 from catalogs.spec import CatalogSpec
-from warehouse import policy, registry, scoring
+from warehouse import policy, scoring
+from warehouse import registry as models
 from warehouse.ingest import Stage, Staged, staged_folder, store
 from warehouse.registry import Trained
 from warehouse.runs import Run, open_run
+
+SHELVES = Path(__file__).parent / "catalogs"
+"""For AISLE_CATALOGS."""
 
 Row = tuple[str, str, str | None]
 """product_id, title, label."""
 
 
 def spec(**changes: object) -> CatalogSpec:
-    """A catalogue of titles."""
-    declared = {
-        "name": "shelf",
-        "title": "Shelf",
-        "id": "id",
-        "label": {"column": "aisle"},
-        "fields": [{"name": "title", "kind": "text"}],
-    }
-    return CatalogSpec.model_validate({**declared, **changes})
+    """The catalogue tests/catalogs/shelf.toml, with some keys changed."""
+    return registry.check(SHELVES / "shelf.toml").model_copy(update=changes)
 
 
 def frame(rows: list[Row]) -> pl.DataFrame:
@@ -82,15 +81,15 @@ def ingest(run: Run, rows: list[Row], *, bad: int = 0, declared: CatalogSpec | N
 
 def crown(run: Run, version: str, digest: str) -> None:
     """Register a model and make it champion."""
-    registry.register(run, Trained(version, digest, "linear", {}, "data", 9, 2, {"accuracy": 0.9}, 0.1))
-    registry.note(run, "promoted", version, "the first")
+    models.register(run, Trained(version, digest, "linear", {}, "data", 9, 2, {"accuracy": 0.9}, 0.1))
+    models.note(run, "promoted", version, "the first")
     thresholds = pl.DataFrame({"label": ["Books", "Toys"], "threshold": [0.8, 0.8], "support": [5, 5]})
     policy.set_policy(run, spec(), version, thresholds)
 
 
 def score(run: Run, model: LengthModel) -> scoring.Plan:
     """Score what the champion has not answered for."""
-    champion = registry.champion(run)
+    champion = models.champion(run)
     assert champion is not None
     plan = scoring.plan(run, champion, spec())
     for part in plan.partitions:
@@ -103,7 +102,7 @@ def night(rows: list[Row], *, bad: int = 0, model: LengthModel | None = None) ->
     """One whole run."""
     with open_run("shelf", "nightly", ["shelf.jsonl"]) as run:
         ingest(run, rows, bad=bad)
-        if registry.champion(run) is None:
+        if models.champion(run) is None:
             crown(run, "v1", "digest-1")
         score(run, model or LengthModel())
     return run

@@ -23,7 +23,7 @@ from core.errors import (
     TableDamaged,
 )
 from core.settings import get_settings
-from tests.stored import LengthModel, crown, ingest, night, score, spec
+from tests.stored import SHELVES, LengthModel, crown, ingest, night, score, spec
 from warehouse.home import get_home
 from warehouse.publish import publish
 from warehouse.query import query
@@ -31,6 +31,13 @@ from warehouse.recorded import recorded
 from warehouse.runs import open_run
 
 ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None), ("1", "atlas of the world", "Books")]
+
+
+@pytest.fixture(autouse=True)
+def shelves(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalogues of these tests."""
+    monkeypatch.setenv("AISLE_CATALOGS", str(SHELVES))
+    get_settings.cache_clear()
 
 
 def ask(sql: str) -> list[dict[str, object]]:

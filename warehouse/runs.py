@@ -20,6 +20,7 @@ from typing import Any
 
 import polars as pl
 
+from catalogs import registry
 from core.settings import get_settings
 from warehouse import tables
 from warehouse.home import Home, get_home
@@ -110,12 +111,14 @@ def open_run(catalog: str, flow: str, source: list[str] | None = None, within: s
     """Start a run, or join the one named by `within`; record and publish it when the block ends without an error.
 
     Raises:
+        UnknownCatalog, SpecInvalid: there is no such catalogue, or it cannot be used; then nothing was touched.
         RunLocked: another run of the catalogue did not end in time.
         HomeUnusable, HomeNewer: the home cannot be used.
     """
     if within is not None:
         yield _open_runs[within]
         return
+    registry.load(catalog)
     home = get_home().prepare()
     with locked(home.lock(f"run-{catalog}"), wait_s=get_settings().lock_wait_s, what=f"a run of {catalog}"):
         run = Run(home, catalog, flow, new_run_id(), datetime.now(UTC), source or [], versions=recorded(home, catalog))

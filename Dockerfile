@@ -1,0 +1,74 @@
+# Two images from one file:
+#   docker build -t aisle .                       all flows, the command and the API (target `pipeline`, the last)
+#   docker build --target api -t aisle-api .      the command and the API, without Prefect, Great Expectations and Evidently
+#
+#   docker run -v aisle:/var/lib/aisle -v "$PWD/data:/data:ro" aisle run newsgroups /data/train.jsonl.gz
+#   docker run -v aisle:/var/lib/aisle -p 8000:8000 aisle serve
+#
+# Nothing is written outside AISLE_HOME and the system's folder for temporary files: --read-only --tmpfs /tmp works.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+
+# --- The installer, and the folder that both images get their packages in.
+FROM ${BASE_IMAGE} AS builder
+# The base's own certificates, so that a build behind a company's proxy needs them in one place only.
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    UV_SYSTEM_CERTS=1 \
+    UV_NO_CACHE=1 \
+    UV_COMPILE_BYTECODE=1
+WORKDIR /src
+COPY requirements/uv.txt requirements/
+RUN python -m venv /opt/uv \
+ && /opt/uv/bin/pip install --quiet --require-hashes -r requirements/uv.txt \
+ && python -m venv --without-pip /opt/aisle
+
+
+# --- One stage for each lock: packages first, because they change less often than the project.
+FROM builder AS api-builder
+COPY requirements/api.txt requirements/
+RUN /opt/uv/bin/uv pip sync --quiet --python /opt/aisle/bin/python --require-hashes requirements/api.txt \
+ && cd /opt/aisle/lib/python3.*/site-packages && find scipy sklearn -type d -name tests -prune -exec rm -rf {} +
+COPY . .
+RUN /opt/uv/bin/uv pip install --quiet --python /opt/aisle/bin/python --no-deps .
+
+FROM builder AS pipeline-builder
+COPY requirements/pipeline.txt requirements/
+RUN /opt/uv/bin/uv pip sync --quiet --python /opt/aisle/bin/python --require-hashes requirements/pipeline.txt \
+ && cd /opt/aisle/lib/python3.*/site-packages && find scipy sklearn pandas -type d -name tests -prune -exec rm -rf {} +
+COPY . .
+RUN /opt/uv/bin/uv pip install --quiet --python /opt/aisle/bin/python --no-deps .
+
+
+# --- What both images run on: the base, a user, a home.
+FROM ${BASE_IMAGE} AS runtime
+RUN groupadd --gid 10001 aisle \
+ && useradd --uid 10001 --gid 10001 --home-dir /var/lib/aisle --no-create-home --shell /usr/sbin/nologin aisle \
+ && install -d -o aisle -g aisle /var/lib/aisle
+# HOME is the same folder: Prefect and others keep what is theirs below it. A server in a container answers from outside it.
+ENV PATH=/opt/aisle/bin:$PATH \
+    HOME=/var/lib/aisle \
+    AISLE_HOME=/var/lib/aisle \
+    AISLE_HOST=0.0.0.0 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+WORKDIR /var/lib/aisle
+VOLUME /var/lib/aisle
+EXPOSE 8000
+USER 10001:10001
+# Only a server has an address to ask; a batch run is healthy while it runs.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s CMD \
+    ! tr '\0' ' ' </proc/1/cmdline | grep -q ' serve' \
+    || python -c 'import urllib.request as web; web.urlopen("http://127.0.0.1:8000/health", timeout=4)'
+ENTRYPOINT ["aisle"]
+
+
+FROM runtime AS api
+COPY --from=api-builder /opt/aisle /opt/aisle
+CMD ["serve"]
+
+
+FROM runtime AS pipeline
+COPY --from=pipeline-builder /opt/aisle /opt/aisle
+CMD ["--help"]

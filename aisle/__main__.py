@@ -1,0 +1,5 @@
+"""`python -m aisle` is the command `aisle`."""
+
+from aisle.cli import main
+
+main()

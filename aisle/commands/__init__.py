@@ -1,0 +1,1 @@
+"""The commands, one module a group. What is slow to import is imported inside them: `aisle --help` answers at once."""

@@ -1,0 +1,175 @@
+"""`aisle models`: what was trained, how models compare, and which one is champion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from aisle.commands.catalogues import require
+from aisle.options import Catalog, Json, MaybeCatalog, Why
+from aisle.render import as_json, emit, table
+
+if TYPE_CHECKING:
+    from warehouse.runs import Run
+
+Event = Literal["promoted", "rejected", "rolled_back"]
+_COMMAND: dict[Event, str] = {"promoted": "promote", "rejected": "reject", "rolled_back": "rollback"}
+
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="A model version, such as v2.", show_default=False)]
+Versions = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="VERSION", help="Only these versions; all of them by default.", show_default=False),
+]
+MaybeVersion = Annotated[
+    str | None,
+    typer.Argument(metavar="VERSION", help="An earlier champion; the last one by default.", show_default=False),
+]
+
+LISTED = ["catalog", "model_version", "status", "recipe", "rows", "accuracy", "macro_f1", "trained_at", "why"]
+
+
+def list_models(catalog: MaybeCatalog = None, as_json_: Json = False) -> None:
+    """List the models of one catalogue or of all."""
+    found = _models(catalog)
+    if as_json_:
+        emit(as_json(found))
+        return
+    emit(table(LISTED, [[model[name] for name in LISTED] for model in found]) if found else "no models yet")
+
+
+def compare(catalog: Catalog, versions: Versions = None, as_json_: Json = False) -> None:
+    """Show models side by side.
+
+    Parameters, hold-out scores, and F1 of every label (of a label path: of its first level).
+    """
+    from core.errors import UnknownModel, did_you_mean
+
+    found = {model["model_version"]: model for model in _models(catalog)}
+    for version in versions or []:
+        if version not in found:
+            raise UnknownModel(f"catalogue {catalog} has no model {version}", hint=did_you_mean(version, found))
+    chosen = [found[version] for version in versions or found]
+    if as_json_:
+        emit(as_json(chosen))
+    elif not chosen:
+        emit("no models yet")
+    else:
+        emit(table(["", *(model["model_version"] for model in chosen)], _side_by_side(chosen)))
+
+
+def promote(catalog: Catalog, version: Version, why: Why = "", as_json_: Json = False) -> None:
+    """Make a model champion, whatever the gate said of it."""
+    _decide(catalog, "promoted", version, why, as_json_)
+
+
+def reject(catalog: Catalog, version: Version, why: Why = "", as_json_: Json = False) -> None:
+    """Mark a model as not to be used."""
+    _decide(catalog, "rejected", version, why, as_json_)
+
+
+def rollback(catalog: Catalog, version: MaybeVersion = None, why: Why = "", as_json_: Json = False) -> None:
+    """Make an earlier champion the champion again."""
+    _decide(catalog, "rolled_back", version, why, as_json_)
+
+
+def _decide(catalog: str, event: Event, version: str | None, why: str, as_json_: bool) -> None:
+    """Note a person's decision in the model's history, and publish it."""
+    require(catalog)
+    from warehouse import registry
+    from warehouse.runs import open_run
+
+    with open_run(catalog, f"models {_COMMAND[event]}") as run:
+        champion = registry.champion(run)
+        before = None if champion is None else champion.version
+        chosen = _last_champion(run, before) if version is None else version
+        record = registry.get(run.home, catalog, run.read("models"), chosen)
+        _refuse_if_senseless(event, record.version, before)
+        registry.note(run, event, record.version, why, by="person")
+    after = before if event == "rejected" else record.version
+    if as_json_:
+        facts = {"catalog": catalog, "version": record.version, "event": event, "why": why}
+        emit(as_json(facts | {"champion": after, "champion_before": before}))
+        return
+    emit(f"{catalog}: {record.version} was {event.replace('_', ' ')}; the champion is {after or 'none'}")
+    if after != before:
+        emit(f"next: aisle score {catalog}, so that its answers stand in the predictions")
+
+
+def _last_champion(run: Run, champion: str | None) -> str:
+    """The version that was champion before the present one.
+
+    Raises:
+        UnknownModel: there was none.
+    """
+    from core.errors import UnknownModel
+    from warehouse.registry import CROWNING
+
+    events = run.read("models").sort("noted_at")
+    crowned = events.filter(events["event"].is_in(CROWNING))["version"].to_list()
+    rejected = set(events.filter(events["event"] == "rejected")["version"].to_list())
+    earlier = [version for version in crowned if version != champion and version not in rejected]
+    if not earlier:
+        raise UnknownModel(
+            f"catalogue {run.catalog} has no earlier champion to go back to",
+            hint=f"see `aisle models list {run.catalog}`; any model can be made champion with `aisle models promote`",
+        )
+    return str(earlier[-1])
+
+
+def _refuse_if_senseless(event: Event, version: str, champion: str | None) -> None:
+    from core.errors import ModelError
+
+    if event == "rejected" and version == champion:
+        raise ModelError(
+            f"{version} is the champion: somebody has to answer",
+            hint="first make another one champion: aisle models rollback, or aisle models promote",
+        )
+    if event != "rejected" and version == champion:
+        raise ModelError(f"{version} is the champion already", hint="nothing to do; aisle models list shows them all")
+
+
+def _models(catalog: str | None) -> list[dict[str, Any]]:
+    """Rows of the view `models`, with metrics and parameters read."""
+    from warehouse.home import get_home
+    from warehouse.query import query
+    from warehouse.statements import quoted
+
+    where = ""
+    if catalog is not None:
+        require(catalog)
+        where = f" WHERE catalog = {quoted(catalog)}"
+    rows = query(get_home(), f"SELECT * FROM models{where}").as_dicts()
+    return [row | {key: json.loads(row[key] or "{}") for key in ("params", "metrics")} for row in rows]
+
+
+def _side_by_side(models: list[dict[str, Any]]) -> list[list[Any]]:
+    facts = ["status", "recipe", "rows", "holdout_rows", "accuracy", "macro_f1", "weighted_f1", "train_s"]
+    lines = [[name, *(model[name] for model in models)] for name in facts]
+    params = [_flat(model["params"]) for model in models]
+    lines += [[key, *(own.get(key) for own in params)] for key in _keys(params)]
+    by_label = [_f1_by_label(model["metrics"]) for model in models]
+    lines += [[f"F1 {label}", *(f1.get(label) for f1 in by_label)] for label in _keys(by_label)]
+    return lines
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters by dotted name, as `aisle train --set` takes them."""
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _f1_by_label(metrics: dict[str, Any]) -> dict[str, float]:
+    """F1 of every label; of a label path's first level, the others being too many to compare by eye."""
+    levels = metrics.get("levels")
+    level = next(iter(levels.values()), {}) if levels else metrics
+    return {label: scores["f1"] for label, scores in level.get("labels", {}).items()}
+
+
+def _keys(mappings: Any) -> list[str]:
+    """All keys, each once, in the order in which they first come."""
+    return list(dict.fromkeys(key for mapping in mappings for key in mapping))

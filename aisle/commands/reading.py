@@ -1,0 +1,107 @@
+"""Reading what runs left: sql, report, publish."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aisle.options import Json, MaybeCatalog
+from aisle.render import as_json, as_json_lines, emit, facts, note, table
+
+MOST_ROWS = 200
+"""Rows of a table that a terminal still serves; JSON has them all."""
+
+
+def sql(
+    statement: Annotated[
+        str, typer.Argument(metavar="SQL", help="One SELECT or EXPLAIN; - reads it from stdin.", show_default=False)
+    ],
+    rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="Rows shown at most.")] = MOST_ROWS,
+    as_json_: Json = False,
+) -> None:
+    """Ask the warehouse with SQL.
+
+    It only reads. docs/views.md describes every view and column. --json has all rows.
+    """
+    from warehouse.home import get_home
+    from warehouse.query import query
+
+    answer = query(get_home(), sys.stdin.read() if statement == "-" else statement)
+    if as_json_:
+        emit(as_json_lines(answer.as_dicts()))
+        return
+    emit(table(answer.columns, answer.rows[:rows]))
+    left = len(answer.rows) - rows
+    if left > 0:
+        note(f"{left:,} more rows of {len(answer.rows):,}: show more with --rows, or all with --json")
+
+
+def report(
+    catalog: MaybeCatalog = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="RUN_ID", help="A run other than the catalogue's last.", show_default=False),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the index in a browser.")] = False,
+    as_json_: Json = False,
+) -> None:
+    """Print where the HTML reports lie.
+
+    The index links all of them; the pages listed are those of the last run that wrote some.
+    """
+    from warehouse.home import get_home
+
+    home = get_home()
+    found = _reports(home.reports, catalog, run)
+    index = home.reports / "index.html"
+    if as_json_:
+        emit(as_json({"index": str(index), "reports": found}))
+    else:
+        emit(facts([("index", str(index)), *((f"{r['catalog']} {r['name']}", r["path"]) for r in found)], indent=0))
+    if open_:
+        typer.launch(index.as_uri())
+
+
+def publish(as_json_: Json = False) -> None:
+    """Rebuild warehouse.duckdb from the tables.
+
+    Every run does it by itself. It is needed after AISLE_HOME was moved or restored.
+    """
+    from warehouse.home import get_home
+    from warehouse.publish import publish as publish_home
+
+    published = publish_home(get_home())
+    if as_json_:
+        emit(as_json({"path": str(published.path), "catalogs": published.catalogs, "views": published.views}))
+        return
+    emit(f"published {published.path}")
+    emit(facts([("catalogues", ", ".join(published.catalogs) or "none yet"), ("views", ", ".join(published.views))]))
+
+
+def _reports(folder: Path, catalog: str | None, run: str | None) -> list[dict[str, Any]]:
+    """Pages of the run asked for, or of the last run with pages, of one catalogue or of each.
+
+    Raises:
+        NothingPublished: there are none.
+    """
+    from core.errors import NothingPublished
+
+    catalogs = [folder / catalog] if catalog else sorted(path for path in folder.glob("*") if path.is_dir())
+    pages = [page for place in catalogs for page in _pages(place, run)]
+    found = [{"catalog": p.parts[-3], "run_id": p.parts[-2], "name": p.stem, "path": str(p)} for p in pages]
+    if not found:
+        asked = " of ".join(part for part in (run and f"run {run}", catalog and f"catalogue {catalog}") if part)
+        raise NothingPublished(
+            f"there are no reports{f' of {asked}' if asked else ' yet'}",
+            where=str(folder),
+            hint=f"run `aisle run {catalog or 'CATALOG'} SOURCE`, or see `aisle sql 'SELECT * FROM runs'`",
+        )
+    return found
+
+
+def _pages(place: Path, run: str | None) -> list[Path]:
+    runs = sorted(path for path in place.glob("*") if any(path.glob("*.html")) and run in {None, path.name})
+    return sorted(runs[-1].glob("*.html")) if runs else []

@@ -1,0 +1,52 @@
+"""`aisle serve`: the API."""
+
+from __future__ import annotations
+
+import socket
+from typing import Annotated
+
+import typer
+
+from aisle.options import Json
+from aisle.render import as_json, emit, note
+
+
+def serve(
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="N", min=1, max=65535, help="Port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that answer.")] = 1,
+    as_json_: Json = False,
+) -> None:
+    """Serve predictions over HTTP until stopped."""
+    import uvicorn
+
+    from core.settings import get_settings
+
+    _require_free(host, port)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    if as_json_:
+        emit(as_json({"address": address, "docs": f"{address}/docs", "workers": workers}))
+    else:
+        note(f"serving {address}, described at {address}/docs; Ctrl-C stops it")
+    uvicorn.run("api.api:app", host=host, port=port, workers=workers, log_level=get_settings().log_level)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Say so by name when the address cannot be listened on; uvicorn's workers would only die.
+
+    Raises:
+        UsageError: it is taken, or is not of this machine.
+    """
+    from core.errors import UsageError
+
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen there: {error.strerror}",
+            where=f"{host}:{port}",
+            hint="choose another address with --host, another port with --port",
+        ) from error

@@ -1,0 +1,154 @@
+"""What flows did, in words: one block of text each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from aisle.render import count, facts, score, table
+
+if TYPE_CHECKING:
+    from tasks.results import IngestResult, MonitorResult, RunResult, ScoreResult, TrainResult
+
+PLACES = ("accepted", "review", "pending", "rejected", "repeated", "unchanged")
+"""Where a row that was read ends: in exactly one of these."""
+
+LABELS_SHOWN = 30
+"""Labels of an evaluation that are shown, the largest; JSON has them all."""
+
+
+def ingested(result: IngestResult) -> str:
+    """Rows read / stored / unchanged / repeated / rejected / removed, warnings and the validation report."""
+    rows = result.rows
+    order = ("read", "stored", "unchanged", "repeated", "rejected", "removed")
+    lines = [f"{result.catalog}: {count(rows.get('read', 0))} rows read (run {result.run_id})"]
+    lines.append(facts((name, rows.get(name, 0)) for name in order[1:]))
+    if not rows.get("stored") and not rows.get("removed"):
+        lines.append(f"nothing new: {count(rows.get('unchanged', 0))} rows unchanged, nothing stored")
+    if result.warnings:
+        lines += ["warnings:", facts(sorted(result.warnings.items()))]
+    return "\n".join(lines + _reports(result.reports))
+
+
+def trained(result: TrainResult) -> str:
+    """Version, gate, hold-out scores beside the baselines."""
+    verdict = "is champion" if result.promoted else "was not promoted"
+    lines = [f"{result.catalog}: {result.version} ({result.recipe}) {verdict}: {result.why}"]
+    lines.append(
+        facts(
+            [
+                ("trained on", f"{count(result.rows)} rows in {result.train_s:.1f} s"),
+                ("hold-out", f"{count(result.holdout_rows)} rows"),
+            ]
+        )
+    )
+    lines.append(scores(result.version, result.metrics, result.baselines))
+    return "\n".join(lines + _reports(result.reports))
+
+
+def scored(result: ScoreResult) -> str:
+    """How many products were scored, and how many answers were reused."""
+    rows = result.rows
+    current = rows.get("current")
+    of = "" if current is None else f" of {count(current)}"
+    if not rows.get("scored"):
+        return f"{result.catalog}: nothing to score, {result.version} has answered for all products before"
+    again = f", {count(rows['reused'])} answers reused" if rows.get("reused") else ""
+    done = f"{count(rows['scored'])}{of} products scored with {result.version}{again}"
+    return f"{result.catalog}: {done} (run {result.run_id})"
+
+
+def watched(result: MonitorResult) -> str:
+    """The drift verdict and the report."""
+    return "\n".join([f"{result.catalog}: {result.summary} (run {result.run_id})", *_reports(result.reports)])
+
+
+def ran(result: RunResult) -> str:
+    """A whole run: where its rows ended, the model, drift, reports, and what to ask next."""
+    rows = result.rows
+    lines = [f"{result.catalog}: {count(rows.get('read', 0))} rows read (run {result.run_id})"]
+    lines.append(facts((name, rows[name]) for name in (*PLACES, "removed") if name in rows))
+    if is_nothing_new(rows):
+        lines.append(nothing_new(rows))
+    lines.append(f"  model      {_model(result.model)}")
+    lines.append(f"  drift      {drift(result.drift)}")
+    if result.baselines:
+        lines.append(scores(str(result.model.get("version")), result.model, result.baselines))
+    return "\n".join(lines + _reports(result.reports))
+
+
+def drift(found: Mapping[str, Any]) -> str:
+    """The drift verdict in a sentence or two."""
+    return str(found.get("summary") or ("Drift." if found.get("drifted") else "No drift."))
+
+
+def is_nothing_new(rows: Mapping[str, int]) -> bool:
+    """Whether a run stored, removed and scored nothing."""
+    elsewhere = sum(rows.get(name, 0) for name in ("rejected", "repeated", "unchanged"))
+    return rows.get("read", 0) == elsewhere and not rows.get("removed") and not rows.get("scored")
+
+
+def nothing_new(rows: Mapping[str, int]) -> str:
+    """The sentence for a run that changed nothing."""
+    return f"nothing new: {count(rows.get('unchanged', 0))} rows unchanged, nothing re-scored"
+
+
+def scores(name: str, metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]) -> str:
+    """Accuracy and macro F1 of a model on the hold-out, beside its baselines."""
+    rows = [(name, metrics), *((baseline.replace("_", " "), found) for baseline, found in baselines.items())]
+    shown = [[who, score(found.get("accuracy")), score(found.get("macro_f1"))] for who, found in rows]
+    return table(["hold-out", "accuracy", "macro F1"], shown)
+
+
+def evaluated(result: Mapping[str, Any]) -> str:
+    """Scores of an evaluation, the largest labels with theirs."""
+    head = f"{result['catalog']} {result['model']}: {count(result['rows'])} labelled rows compared"
+    left = [f"{count(result[name])} {name}" for name in ("rejected", "unlabelled") if result.get(name)]
+    lines = [", ".join([head, *left]), facts(_overall(result))]
+    accepted = result["accepted"]
+    lines.append(f"  accepted unseen: {count(accepted['rows'])} rows, {score(accepted['accuracy'])} of them right")
+    for level, found in (result.get("levels") or {"": result}).items():
+        if level:
+            lines += [f"{level}:", facts(_overall(found))]
+        lines.append(_labels(found.get("labels", {})))
+    return "\n".join(lines)
+
+
+def explained(found: Mapping[str, Any]) -> str:
+    """A product, its label, and the tokens that spoke for it."""
+    product, prediction = found["product"], found["prediction"]
+    hidden = {"row_hash", "feature_hash", "known_path", "stored_at", "catalog", "run_id"}
+    lines = [facts(((name, value) for name, value in product.items() if name not in hidden), indent=0)]
+    if prediction is None:
+        return "\n".join([*lines, "", "pending: stored, not scored yet; aisle score answers for it"])
+    answer = [("label", prediction["label"]), ("confidence", score(prediction["confidence"]))]
+    answer += [("decision", f"{prediction['decision']} (decided by the {prediction['decided_by']})")]
+    answer += [("runner-up", prediction["runner_up"]), ("model", prediction["model_version"])]
+    reasons = [[reason["field"], reason["token"], reason["weight"]] for reason in prediction["reasons"] or []]
+    return "\n".join([*lines, "", facts(answer, indent=0), "", table(["field", "token", "weight"], reasons)])
+
+
+def _overall(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    names = (("accuracy", "accuracy"), ("macro F1", "macro_f1"), ("weighted F1", "weighted_f1"))
+    return [(shown, score(found.get(name))) for shown, name in names]
+
+
+def _labels(labels: Mapping[str, Mapping[str, Any]]) -> str:
+    largest = sorted(labels.items(), key=lambda item: -item[1]["support"])
+    rows = [
+        [label, found["support"], *(score(found[name]) for name in ("precision", "recall", "f1"))]
+        for label, found in largest[:LABELS_SHOWN]
+    ]
+    text = table(["label", "rows", "precision", "recall", "F1"], rows)
+    left = len(largest) - LABELS_SHOWN
+    return text if left <= 0 else f"{text}\n… and {left:,} smaller labels: --json has them all"
+
+
+def _model(model: Mapping[str, Any]) -> str:
+    origin = "trained in this run" if model.get("trained") else "trained before"
+    found = f"accuracy {score(model.get('accuracy'))}, macro F1 {score(model.get('macro_f1'))} on the hold-out"
+    return f"{model.get('version')} ({origin}): {found}"
+
+
+def _reports(reports: Mapping[str, str]) -> list[str]:
+    return ["reports:", facts(reports.items())] if reports else []

@@ -1,0 +1,49 @@
+"""The contract of ASOS: a bare list of products in, a bare list of patterns out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Body, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, Field, StrictInt, StrictStr
+
+from api.bodies import contract_route
+from api.problems import BODY_REFUSALS, NO_CHAMPION, documented
+from api.service import service_of
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["contract: asos"], route_class=contract_route())
+
+
+class Product(BaseModel):
+    """A dress."""
+
+    name: str = Field(examples=["ASOS DESIGN midi tea dress in ditsy floral"])
+    description: str = Field(examples=["Dress by ASOS DESIGN; Floral all over; V-neck; Tie waist"])
+    product_id: StrictInt | StrictStr = Field(examples=[1234567])
+
+
+class Pattern(BaseModel):
+    """The pattern of a dress."""
+
+    pattern: str = Field(examples=["Floral"])
+    product_id: int | str = Field(description="As it was given.", examples=[1234567])
+
+
+@router.post(
+    "/infer",
+    summary="Patterns of dresses",
+    response_model=list[Pattern],
+    responses=documented(BODY_REFUSALS | NO_CHAMPION),
+)
+async def infer(body: Annotated[list[Product], Body(min_length=1)], request: Request) -> Response:
+    """The pattern of each product, in the order given, with its id."""
+    products = [{"name": product.name, "description": product.description} for product in body]
+    labels = await service_of(request).labels(request, "asos", products, lambda number: (number,))
+    patterns = [
+        {"pattern": label, "product_id": product.product_id} for label, product in zip(labels, body, strict=True)
+    ]
+    return Response(orjson.dumps(patterns), media_type="application/json")

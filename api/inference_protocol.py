@@ -1,0 +1,255 @@
+"""The Open Inference Protocol (version 2, REST), so that model gateways and load tools can call any champion.
+
+A model is a catalogue. Inputs are tensors by field, of shape [products] or [products, values]; outputs are label,
+confidence, decision and runner-up. https://github.com/open-inference/open-inference-protocol
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from api.bodies import JsonRequest
+from api.champions import Champion
+from api.exchange import exchange_of
+from api.operations import version as own_version
+from api.problems import BodyRefusal, FieldProblem, Refusal, document, invalid, of_validation, pointer_to
+from api.service import service_of
+
+__all__ = ["router"]
+
+OUTPUTS = {"label": "BYTES", "confidence": "FP64", "decision": "BYTES", "runner_up": "BYTES"}
+_DATATYPES = frozenset(
+    {"BYTES", "BOOL"} | {f"{kind}{bits}" for kind in ("INT", "UINT", "FP") for bits in (8, 16, 32, 64)}
+)
+
+
+class ProtocolRoute(APIRoute):
+    """A route whose problem documents also carry `error`, which the protocol asks for, and say 400 of a bad body."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await handler(JsonRequest(request.scope, request.receive))
+            except (RequestValidationError, BodyRefusal) as error:
+                refusal: HTTPException = of_validation(error) if isinstance(error, RequestValidationError) else error
+                refusal.status_code = 400
+            except HTTPException as error:
+                refusal = error
+            said = document(refusal, exchange_of(request.scope).request_id)
+            return _json({"error": refusal.detail, **said}, refusal.status_code, refusal.headers)
+
+        return handle
+
+
+class Tensor(BaseModel):
+    """Values of one field for all products of a request."""
+
+    name: str = Field(examples=["title"])
+    shape: list[Annotated[int, Field(ge=0)]] = Field(min_length=1, max_length=2, examples=[[1]])
+    datatype: str = Field(examples=["BYTES"])
+    parameters: dict[str, Any] | None = None
+    data: list[Any] = Field(examples=[["Steel watering can"]])
+
+
+class WantedOutput(BaseModel):
+    """An output that the client wants."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class InferenceRequest(BaseModel):
+    """Products as one tensor a field."""
+
+    id: str | None = None
+    parameters: dict[str, Any] | None = None
+    inputs: list[Tensor] = Field(min_length=1)
+    outputs: list[WantedOutput] | None = None
+
+
+class InferenceResponse(BaseModel):
+    """Answers as tensors."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[Tensor]
+
+
+class TensorKind(BaseModel):
+    """An input or output of a model; -1 in a shape stands for any number."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    """A model's inputs and outputs."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorKind]
+    outputs: list[TensorKind]
+
+
+class ProtocolError(BaseModel):
+    """The protocol's error, in a problem document."""
+
+    error: str
+    title: str
+    status: int
+    detail: str
+    hint: str | None = None
+
+
+_NOT_THERE: dict[int | str, dict[str, Any]] = {
+    404: {"model": ProtocolError, "description": "There is no such model or version."},
+    503: {"model": ProtocolError, "description": "The model is not loaded, or there is no room for this request now."},
+}
+_BAD_BODY: dict[int | str, dict[str, Any]] = {
+    400: {"model": ProtocolError, "description": "The body is not an inference request that this model can answer."}
+}
+
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=ProtocolRoute)
+Name = Annotated[str, Path(description="Name of a catalogue.", examples=["demo"])]
+Version = Annotated[str, Path(description="Version of its champion.", examples=["v1"])]
+
+
+@router.get("", summary="The server")
+async def server() -> dict[str, Any]:
+    """Name, version and extensions of the server."""
+    return {"name": "aisle", "version": own_version(), "extensions": []}
+
+
+@router.get("/health/live", summary="Does it live?")
+async def live() -> dict[str, bool]:
+    """Always, when it answers."""
+    return {"live": True}
+
+
+@router.get("/health/ready", summary="Can it predict?", responses={503: _NOT_THERE[503]})
+async def ready(request: Request) -> dict[str, bool]:
+    """Whether at least one champion is in memory."""
+    champions = service_of(request).champions
+    if champions.served():
+        return {"ready": True}
+    raise champions.nothing_yet()
+
+
+@router.get("/models/{name}", summary="A model", response_model=ModelMetadata, responses=_NOT_THERE)
+@router.get(
+    "/models/{name}/versions/{version}",
+    summary="A version of a model",
+    response_model=ModelMetadata,
+    responses=_NOT_THERE,
+)
+async def metadata(request: Request, name: Name, version: Version | None = None) -> Response:
+    """Inputs and outputs of a catalogue's champion."""
+    champion = _champion(request, name, version)
+    inputs = [
+        {"name": field.column, "datatype": "FP64" if field.kind == "number" else "BYTES", "shape": [-1, -1]}
+        for field in champion.spec.fields
+    ]
+    outputs = [{"name": output, "datatype": datatype, "shape": [-1]} for output, datatype in OUTPUTS.items()]
+    record = champion.record
+    return _json(
+        {"name": name, "versions": [record.version], "platform": "aisle_linear", "inputs": inputs, "outputs": outputs}
+    )
+
+
+@router.get("/models/{name}/ready", summary="Is it loaded?", responses=_NOT_THERE)
+@router.get("/models/{name}/versions/{version}/ready", summary="Is this version loaded?", responses=_NOT_THERE)
+async def model_ready(request: Request, name: Name, version: Version | None = None) -> dict[str, Any]:
+    """Whether a catalogue's champion is in memory."""
+    _champion(request, name, version)
+    return {"name": name, "ready": True}
+
+
+@router.post(
+    "/models/{name}/infer", summary="Labels", response_model=InferenceResponse, responses=_NOT_THERE | _BAD_BODY
+)
+@router.post(
+    "/models/{name}/versions/{version}/infer",
+    summary="Labels by a version",
+    response_model=InferenceResponse,
+    responses=_NOT_THERE | _BAD_BODY,
+)
+async def infer(request: Request, name: Name, body: InferenceRequest, version: Version | None = None) -> Response:
+    """Label, confidence, decision and runner-up of each product, in order."""
+    champion = _champion(request, name, version)
+    wanted = [output.name for output in body.outputs or []] or list(OUTPUTS)
+    if unknown := [output for output in wanted if output not in OUTPUTS]:
+        number = wanted.index(unknown[0])
+        detail = f"there is no output '{unknown[0][:80]}'; there are {', '.join(OUTPUTS)}"
+        raise invalid([FieldProblem(pointer=pointer_to("outputs", number, "name"), detail=detail)])
+    products = _products(body.inputs)
+    place: tuple[str | int, ...] = ("inputs", 0, "data")
+    answers = await service_of(request).answer(request, champion, products, lambda number: (*place, number))
+    outputs = [
+        {"name": output, "datatype": OUTPUTS[output], "shape": [answers.height], "data": answers[output].to_list()}
+        for output in wanted
+    ]
+    said = {"model_name": name, "model_version": champion.record.version, "outputs": outputs}
+    return _json(said if body.id is None else {**said, "id": body.id})
+
+
+def _champion(request: Request, name: str, version: str | None) -> Champion:
+    champion = service_of(request).champions.of(name)
+    if version is not None and version != champion.record.version:
+        hint = f"version {champion.record.version} is served; versions before it are in the warehouse's views"
+        raise Refusal(404, f"model {name} has no version '{version[:40]}' in memory", hint=hint)
+    return champion
+
+
+def _products(inputs: list[Tensor]) -> list[dict[str, Any]]:
+    """Tensors by field as products.
+
+    Raises:
+        BodyRefusal: tensors that do not fit their shapes, or each other.
+    """
+    rows = inputs[0].shape[0]
+    products: list[dict[str, Any]] = [{} for _ in range(rows)]
+    for number, tensor in enumerate(inputs):
+        problem = _tensor_problem(tensor, rows)
+        if problem is not None:
+            key, detail = problem
+            raise invalid([FieldProblem(pointer=pointer_to("inputs", number, key), detail=detail)])
+        width = tensor.shape[1] if len(tensor.shape) == 2 else 1
+        values = tensor.data
+        if width != 1 and len(values) != rows:
+            values = [values[start : start + width] for start in range(0, len(values), width)]
+        for product, value in zip(products, values, strict=True):
+            single = type(value) is list and len(value) == 1
+            product[tensor.name] = value[0] if single else value
+    return products
+
+
+def _tensor_problem(tensor: Tensor, rows: int) -> tuple[str, str] | None:
+    if tensor.datatype not in _DATATYPES:
+        return "datatype", f"there is no datatype '{tensor.datatype[:40]}'"
+    if tensor.shape[0] != rows:
+        return "shape", f"holds {tensor.shape[0]} products, the first input holds {rows}"
+    width = tensor.shape[1] if len(tensor.shape) == 2 else 1
+    nested = len(tensor.data) == rows and all(type(value) is list for value in tensor.data)
+    if nested and all(len(value) == width for value in tensor.data):
+        return None
+    if nested or len(tensor.data) != rows * width:
+        return "data", f"holds {len(tensor.data)} values, its shape asks for {rows * width}"
+    return None
+
+
+def _json(content: Any, status: int = 200, headers: Any = None) -> Response:
+    return Response(orjson.dumps(content), status, headers=dict(headers or {}), media_type="application/json")

@@ -1,0 +1,103 @@
+"""What Prometheus may know: requests, latency, products, labels, confidence, decisions, model versions, errors.
+
+With several workers the counts of all are summed through the folder that PROMETHEUS_MULTIPROC_DIR names, which
+`aisle serve --workers N` sets up.
+"""
+
+from __future__ import annotations
+
+import os
+
+import polars as pl
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+from warehouse.registry import ModelRecord
+
+__all__ = ["CHAMPION_PROBLEM", "CONTENT_TYPE", "IN_PROGRESS", "answered", "champion_changed", "exposed", "requested"]
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+REQUESTS = Counter("aisle_http_requests", "Requests by route, method and status.", ["route", "method", "status"])
+SECONDS = Histogram(
+    "aisle_http_request_seconds",
+    "Seconds from the first byte of a request's head to the last of its answer.",
+    ["route"],
+    buckets=[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+)
+ERRORS = Counter("aisle_http_errors", "Requests that were refused or failed, by route and status.", ["route", "status"])
+IN_PROGRESS = Gauge("aisle_http_requests_in_progress", "Requests being answered.", multiprocess_mode="livesum")
+PRODUCTS = Counter("aisle_products", "Products that were given a label.", ["catalog"])
+LABELS = Counter("aisle_labels", "Labels given.", ["catalog", "label"])
+DECISIONS = Counter("aisle_decisions", "Decisions: accepted, or review.", ["catalog", "decision"])
+CONFIDENCE = Histogram(
+    "aisle_confidence",
+    "Confidence of the labels given.",
+    ["catalog"],
+    buckets=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0],
+)
+MODEL = Gauge(
+    "aisle_model_info",
+    "1 for the champion that is served, 0 for those before it.",
+    ["catalog", "version", "digest"],
+    multiprocess_mode="livemin",
+)
+CHAMPIONS = Counter("aisle_champion_changes", "Champions taken into service.", ["catalog"])
+CHAMPION_PROBLEM = Gauge(
+    "aisle_champion_problem",
+    "1 while a catalogue's newest champion cannot be loaded; an earlier one may be served.",
+    ["catalog"],
+    multiprocess_mode="livemax",
+)
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def requested(route: str, method: str, status: int, seconds: float) -> None:
+    """Count an answered request. Methods that no route has count as one: clients may make up any number of them."""
+    REQUESTS.labels(route, method if method in _METHODS else "other", str(status)).inc()
+    SECONDS.labels(route).observe(seconds)
+    if status >= 400:
+        ERRORS.labels(route, str(status)).inc()
+
+
+def answered(catalog: str, answers: pl.DataFrame) -> None:
+    """Count answered products (label, confidence, decision)."""
+    PRODUCTS.labels(catalog).inc(answers.height)
+    for metric, column in ((LABELS, "label"), (DECISIONS, "decision")):
+        for value, count in _counts(answers[column]):
+            metric.labels(catalog, value).inc(count)
+    observe = CONFIDENCE.labels(catalog).observe
+    for confidence in answers["confidence"].to_list():
+        observe(confidence)
+
+
+def _counts(values: pl.Series) -> list[tuple[str, int]]:
+    if len(values) == 1:
+        return [(values[0], 1)]
+    return list(values.value_counts().iter_rows())
+
+
+def champion_changed(catalog: str, old: ModelRecord | None, new: ModelRecord) -> None:
+    """Note which champion is served from now on."""
+    if old is not None:
+        MODEL.labels(catalog, old.version, old.digest).set(0)
+        CHAMPIONS.labels(catalog).inc()
+    MODEL.labels(catalog, new.version, new.digest).set(1)
+
+
+def exposed() -> bytes:
+    """All metrics in Prometheus' text format."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

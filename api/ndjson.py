@@ -1,0 +1,264 @@
+"""Large batches as a stream: one product a line in, one answer a line out, in bounded memory.
+
+Answers may go out while products still come in, but many clients send everything before they read anything. Answers
+that wait for such a client lie in a temporary file, so that neither side ever waits for the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import polars as pl
+from fastapi import Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from api.champions import Champion
+from api.exchange import exchange_of
+from api.problems import FieldProblem, Refusal, document, invalid, pointer_to, response
+from api.products import product_problems
+from api.service import Service
+
+__all__ = ["MEDIA_TYPES", "as_json", "stream"]
+
+MEDIA_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+
+_MIB = 1 << 20
+BATCH_LINES = 1_000
+BATCH_BYTES = 2 * _MIB
+HELD_BYTES = 4 * _MIB
+"""What a stream counts for among the bodies held: a batch of lines, parsed."""
+
+PAUSE_S = 0.02
+"""A client that sends nothing for so long gets the answers to what it has sent."""
+
+SPOOL_MEMORY = _MIB
+"""Answers that wait in memory before they go to a file."""
+
+MOST_UNSENT = 1 << 30
+"""Bytes of answers that wait for a client that does not read; no more products are taken until it does."""
+
+_COLUMNS = (
+    "product_id",
+    "label",
+    "label_path",
+    "confidence",
+    "decision",
+    "runner_up",
+    "runner_up_confidence",
+    "reasons",
+    "model_version",
+)
+
+
+def as_json(answers: pl.DataFrame) -> str:
+    """Answers as a JSON array of objects."""
+    return answers.select(_COLUMNS).write_json()
+
+
+def stream(request: Request, service: Service, champion: Champion, *, reasons: bool) -> Response:
+    """The response that answers a stream of products with a stream of answers."""
+    return _Stream(request, service, champion, reasons)
+
+
+@dataclass(frozen=True)
+class _Line:
+    number: int
+    text: bytes
+    too_long: bool = False
+
+
+class _Spool:
+    """Answers between the model and the client."""
+
+    def __init__(self) -> None:
+        self.file = tempfile.SpooledTemporaryFile(max_size=SPOOL_MEMORY)  # noqa: SIM115 - closed when the stream ends
+        self.written = self.sent = 0
+        self.changed = asyncio.Event()
+
+    def write(self, data: bytes) -> None:
+        if self.sent == self.written:
+            self.file.seek(0)
+            self.file.truncate()
+            self.sent = self.written = 0
+        self.file.seek(self.written)
+        self.file.write(data)
+        self.written += len(data)
+        self.changed.set()
+
+    def read(self) -> bytes:
+        self.file.seek(self.sent)
+        data = self.file.read(min(self.written - self.sent, 4 * 65_536))
+        self.sent += len(data)
+        self.changed.set()
+        return data
+
+    async def wait(self) -> None:
+        """Until something was written or read."""
+        await self.changed.wait()
+        self.changed.clear()
+
+
+class _Stream(Response):
+    def __init__(self, request: Request, service: Service, champion: Champion, reasons: bool) -> None:
+        super().__init__(media_type="application/x-ndjson")
+        del self.headers["content-length"]
+        self.request = request
+        self.service = service
+        self.champion = champion
+        self.reasons = reasons
+        self.timeout_s = service.settings.api_timeout_s
+        self.exchange = exchange_of(request.scope)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.exchange.catalog = self.champion.record.catalog
+        self.service.held.take(HELD_BYTES)
+        self.exchange.held_bytes += HELD_BYTES
+        spool = _Spool()
+        producing = asyncio.create_task(self._produce(spool))
+        producing.add_done_callback(lambda _: spool.changed.set())
+        try:
+            while not spool.written and not producing.done():
+                await spool.wait()
+            if not spool.written:
+                producing.result()
+                nothing = invalid([FieldProblem(pointer="", detail="holds no product")])
+                await response(nothing, self.exchange.request_id)(scope, receive, send)
+                return
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self._send(spool, producing, send)
+        finally:
+            producing.cancel()
+            with suppress(asyncio.CancelledError, ClientDisconnect):
+                await producing
+            spool.file.close()
+
+    async def _send(self, spool: _Spool, producing: asyncio.Task[None], send: Send) -> None:
+        while not (producing.done() and spool.sent == spool.written):
+            if spool.sent == spool.written:
+                await spool.wait()
+                continue
+            try:
+                async with asyncio.timeout(self.timeout_s):
+                    await send({"type": "http.response.body", "body": spool.read(), "more_body": True})
+            except TimeoutError:
+                raise ClientDisconnect from None
+        producing.result()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _produce(self, spool: _Spool) -> None:
+        """Read, answer and spool until the client has sent everything; what goes wrong becomes the last line."""
+        try:
+            async for lines in self._batches():
+                spool.write(await self._answers(lines))
+                while spool.written - spool.sent > MOST_UNSENT:
+                    await spool.wait()
+        except TimeoutError:
+            late = Refusal(408, f"no more of the body arrived for {self.timeout_s:g} seconds")
+            spool.write(_problem_line(None, late))
+        except HTTPException as refusal:
+            spool.write(_problem_line(None, refusal))
+
+    async def _batches(self) -> AsyncIterator[list[_Line]]:
+        """Lines that hold something, as many at a time as are worth a prediction, or as have arrived."""
+        lines: list[_Line] = []
+        size = 0
+        async for line in self._lines():
+            if line is not None:
+                lines.append(line)
+                size += len(line.text)
+            if len(lines) >= BATCH_LINES or size >= BATCH_BYTES or (line is None and lines):
+                yield lines
+                lines, size = [], 0
+        if lines:
+            yield lines
+
+    async def _lines(self) -> AsyncIterator[_Line | None]:
+        """Every line that is not blank; None where the client pauses, perhaps to wait for what it has asked so far."""
+        most = self.service.settings.api_max_body_mib * _MIB
+        rest = b""
+        number = 0
+        skipping = False
+        async for chunk in self._chunks():
+            if chunk is None:
+                yield None
+                continue
+            *complete, rest = (rest + chunk).split(b"\n")
+            for text in complete:
+                number += 1
+                if text.strip() and not skipping:
+                    yield _Line(number, text)
+                skipping = False
+            if len(rest) > most and not skipping:
+                yield _Line(number + 1, b"", too_long=True)
+                skipping = True
+            if skipping:
+                rest = b""
+        if rest.strip():
+            yield _Line(number + 1, rest)
+
+    async def _chunks(self) -> AsyncIterator[bytes | None]:
+        """The body as it arrives; None where nothing more is there for the moment."""
+        chunks = aiter(self.request.stream())
+        while True:
+            coming = asyncio.ensure_future(anext(chunks, b""))
+            try:
+                await asyncio.wait([coming], timeout=PAUSE_S)
+                if not coming.done():
+                    yield None
+                async with asyncio.timeout(self.timeout_s):
+                    chunk = await coming
+            finally:
+                coming.cancel()
+            if chunk == b"":
+                return
+            yield chunk
+
+    async def _answers(self, lines: list[_Line]) -> bytes:
+        """An answer for each line, in order."""
+        products: list[dict[str, Any]] = []
+        numbers: list[int] = []
+        refused: dict[int, bytes] = {}
+        for line in lines:
+            problem = self._problem(line, products)
+            if problem is None:
+                numbers.append(line.number)
+            else:
+                refused[line.number] = _problem_line(line.number, problem)
+        if not products:
+            return b"".join(refused.values())
+        answers = await self.service.predictor.answer(self.champion, products, reasons=self.reasons)
+        self.exchange.products += len(products)
+        numbered = answers.select(pl.Series("line", numbers, dtype=pl.Int64), *_COLUMNS)
+        text = numbered.write_ndjson().encode()
+        if not refused:
+            return text
+        answered = dict(zip(numbers, text.splitlines(keepends=True), strict=True))
+        return b"".join((answered | refused)[line.number] for line in lines)
+
+    def _problem(self, line: _Line, products: list[dict[str, Any]]) -> Refusal | None:
+        """Why a line cannot be answered; otherwise its product joins the others."""
+        settings = self.service.settings
+        if line.too_long:
+            return Refusal(413, f"the line is longer than {settings.api_max_body_mib} MiB")
+        try:
+            product = orjson.loads(line.text)
+        except orjson.JSONDecodeError as error:
+            return invalid([FieldProblem(pointer="", detail=f"is not JSON: {error}")])
+        problems = product_problems(product, self.champion.spec, settings.api_max_text_chars)
+        if problems:
+            return invalid([FieldProblem(pointer=pointer_to(*steps), detail=detail) for steps, detail in problems])
+        products.append(product)
+        return None
+
+
+def _problem_line(number: int | None, refusal: HTTPException) -> bytes:
+    return orjson.dumps({"line": number, "problem": document(refusal)}) + b"\n"

@@ -1,0 +1,161 @@
+"""Answering products: many in a thread, few together with those of other requests that wait at the same moment.
+
+The fixed price of a prediction is paid for a batch, not for a product, so requests for one product each are collected
+while an earlier batch is worked on. A product gets the same answer alone and in any batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from api import metrics
+from api.champions import Champion
+from api.problems import Refusal
+
+__all__ = ["Predictor"]
+
+Products = Sequence[dict[str, Any]]
+
+FEW = 64
+"""Requests for no more products than this are answered together."""
+
+MOST_TOGETHER = 256
+"""Products in such a batch: a few milliseconds of work."""
+
+INLINE_CHARS = 50_000
+"""A batch of few products with less text than this is worked on at once: handing it to a thread would cost more."""
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    champion: Champion
+    products: Products
+    reasons: bool
+    chars: int
+    answer: asyncio.Future[pl.DataFrame]
+
+
+class Predictor:
+    """Gives products to models.
+
+    Args:
+        threads: large requests worked on at once.
+        timeout_s: how long an answer may take.
+    """
+
+    def __init__(self, threads: int, timeout_s: float) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="predict")
+        self._timeout_s = timeout_s
+        self._waiting: list[_Waiting] = []
+        self._busy = False
+
+    async def answer(self, champion: Champion, products: Products, *, reasons: bool = True) -> pl.DataFrame:
+        """One row a product, in order, as `Champion.answer`.
+
+        Raises:
+            Refusal: 503, it took too long.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                if len(products) > FEW:
+                    work = partial(champion.answer, products, reasons=reasons)
+                    answers = await asyncio.get_running_loop().run_in_executor(self._pool, work)
+                else:
+                    answers = await self._together(champion, products, reasons)
+        except TimeoutError:
+            hint = "send fewer products at a time, or try again later"
+            detail = f"no answer after {self._timeout_s:g} seconds"
+            raise Refusal(503, detail, hint=hint, headers={"Retry-After": "5"}) from None
+        metrics.answered(champion.record.catalog, answers)
+        return answers
+
+    def close(self) -> None:
+        """Finish what was begun, and take nothing new."""
+        self._pool.shutdown(wait=True)
+
+    async def _together(self, champion: Champion, products: Products, reasons: bool) -> pl.DataFrame:
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(champion, products, reasons, _text_chars(products), loop.create_future())
+        self._waiting.append(waiting)
+        if not self._busy:
+            self._busy = True
+            # Not now but after everything that has just arrived: that is what makes a batch.
+            loop.call_soon(self._next_batch)
+        return await waiting.answer
+
+    def _next_batch(self) -> None:
+        batch = self._take()
+        if not batch:
+            self._busy = False
+            return
+        if sum(waiting.chars for waiting in batch) < INLINE_CHARS:
+            _settle(batch, _answers_of(batch))
+            asyncio.get_running_loop().call_soon(self._next_batch)
+        else:
+            future = asyncio.get_running_loop().run_in_executor(self._pool, _answers_of, batch)
+            future.add_done_callback(partial(self._batch_done, batch))
+
+    def _batch_done(self, batch: list[_Waiting], done: asyncio.Future[list[pl.DataFrame | Exception]]) -> None:
+        error = done.exception()
+        _settle(batch, done.result() if error is None else [RuntimeError(str(error))] * len(batch))
+        self._next_batch()
+
+    def _take(self) -> list[_Waiting]:
+        """The longest run of waiting requests that can be answered together; those that gave up are passed over."""
+        batch: list[_Waiting] = []
+        rows = 0
+        for taken, waiting in enumerate(self._waiting):
+            if waiting.answer.done():
+                continue
+            first = batch[0] if batch else waiting
+            fits = waiting.champion is first.champion and waiting.reasons == first.reasons
+            if not fits or rows + len(waiting.products) > MOST_TOGETHER:
+                self._waiting = self._waiting[taken:]
+                return batch
+            rows += len(waiting.products)
+            batch.append(waiting)
+        self._waiting = []
+        return batch
+
+
+def _answers_of(batch: list[_Waiting]) -> list[pl.DataFrame | Exception]:
+    """The answer of each request; where the batch fails, each on its own, so that only the guilty one fails."""
+    champion, reasons = batch[0].champion, batch[0].reasons
+    if len(batch) == 1:
+        return [_attempt(partial(champion.answer, batch[0].products, reasons=reasons))]
+    together = [product for waiting in batch for product in waiting.products]
+    answers = _attempt(partial(champion.answer, together, reasons=reasons))
+    if isinstance(answers, Exception):
+        return [_attempt(partial(champion.answer, waiting.products, reasons=reasons)) for waiting in batch]
+    starts = [0]
+    for waiting in batch:
+        starts.append(starts[-1] + len(waiting.products))
+    return [answers.slice(start, len(waiting.products)) for start, waiting in zip(starts, batch, strict=False)]
+
+
+def _attempt(work: Callable[[], pl.DataFrame]) -> pl.DataFrame | Exception:
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - handed to the request that asked for it
+        return error
+
+
+def _settle(batch: list[_Waiting], answers: Sequence[pl.DataFrame | Exception]) -> None:
+    for waiting, answer in zip(batch, answers, strict=True):
+        if waiting.answer.done():
+            continue  # its client has left
+        if isinstance(answer, Exception):
+            waiting.answer.set_exception(answer)
+        else:
+            waiting.answer.set_result(answer)
+
+
+def _text_chars(products: Products) -> int:
+    return sum(len(value) for product in products for value in product.values() if isinstance(value, str | list))

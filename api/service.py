@@ -1,0 +1,101 @@
+"""What all routes share: settings, champions, and the one way from a client's products to answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from fastapi import Request
+
+from api.bodies import HeldBytes
+from api.champions import Champion, Champions
+from api.exchange import exchange_of
+from api.predictor import Predictor
+from api.products import Place, check_products
+from core.errors import UnknownProduct
+from core.settings import Settings
+from warehouse.home import Home, get_home
+from warehouse.query import connect
+
+__all__ = ["Service", "service_of"]
+
+
+@dataclass
+class Service:
+    """One worker's state."""
+
+    settings: Settings
+    home: Home
+    champions: Champions
+    predictor: Predictor
+    held: HeldBytes
+
+    @classmethod
+    def of(cls, settings: Settings) -> Service:
+        """A service that has looked at nothing yet."""
+        home = get_home()
+        predictor = Predictor(settings.workers, settings.api_timeout_s)
+        return cls(settings, home, Champions(home), predictor, HeldBytes(settings))
+
+    async def answer(
+        self, request: Request, champion: Champion, products: Sequence[Any], place: Place, *, reasons: bool = False
+    ) -> pl.DataFrame:
+        """Check products, and answer them in order.
+
+        Args:
+            request: whose they are.
+            champion: who answers.
+            products: as the client sent them.
+            place: where each stands in the body, for what is said of it.
+            reasons: whether to explain.
+
+        Raises:
+            BodyRefusal: products that cannot be answered.
+            Refusal: 503, no answer in time.
+        """
+        exchange = exchange_of(request.scope)
+        exchange.catalog = champion.record.catalog
+        check_products(products, champion.spec, self.settings, place)
+        answers = await self.predictor.answer(champion, products, reasons=reasons)
+        exchange.products = answers.height
+        return answers
+
+    async def labels(self, request: Request, contract: str, products: Sequence[Any], place: Place) -> list[str]:
+        """The labels of products, in order, for an outside contract."""
+        answers = await self.answer(request, self.champions.of_contract(contract), products, place)
+        return answers["label"].to_list()
+
+
+_looking = threading.Lock()
+
+
+def stored_prediction(home: Home, catalog: str, product_id: str) -> dict[str, Any]:
+    """A product's current row of the view `predictions`.
+
+    Raises:
+        NothingPublished: no run has been published yet.
+        UnknownProduct: no product of that id has a prediction.
+    """
+    # One after the other: while a connection of this process is open, new ones do not see what is published meanwhile.
+    with _looking, connect(home) as connection:
+        found = connection.execute(
+            "SELECT * FROM predictions WHERE catalog = $catalog AND product_id = $product_id",
+            {"catalog": catalog, "product_id": product_id},
+        )
+        names = [column[0] for column in found.description or []]
+        row = found.fetchone()
+    if row is None:
+        raise UnknownProduct(
+            f"catalogue {catalog} has no prediction of product '{product_id[:200]}'",
+            hint=f"pending products have none until they are scored: aisle score {catalog}",
+        )
+    return dict(zip(names, row, strict=True))
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request came to."""
+    service: Service = request.app.state.service
+    return service

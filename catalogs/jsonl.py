@@ -1,0 +1,219 @@
+"""JSON lines: Polars decodes whole slices, and only the odd lines of a slice that it refuses go through Python."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import polars as pl
+
+from catalogs.batches import RawBatch, Rejects, SourceFile, raw_schema, refuse_missing, required_columns
+from catalogs.lines import Block, blocks
+from catalogs.product import RAW, SOURCE_ROW
+from catalogs.values import as_texts, encodable
+from core.errors import SourceFormat
+from core.settings import get_settings
+
+if TYPE_CHECKING:
+    from catalogs.spec import CatalogSpec
+
+__all__ = ["as_declared", "batches", "frame_of_records"]
+
+# Rows that are decoded at once. A slice with an odd line costs about three times as much, so slices are small.
+SLICE_ROWS = 2_000
+# Lines of the first batch whose keys are looked at when a required column has no value in it.
+LINES_SEARCHED_FOR_KEYS = 1_000
+
+_TEXTS = pl.List(pl.String)
+_SCALARS = (str, int, float, bool, type(None))
+
+
+def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label: bool) -> Iterator[RawBatch]:
+    """Batches of one file.
+
+    Raises:
+        SourceFormat: one JSON array instead of lines.
+        ColumnMissing: no line has a required column.
+        SourceMissing, SourceCorrupt, SourceEncoding: as `lines.blocks`.
+    """
+    most = get_settings().max_line_mib << 20
+    source = blocks(file.path, file.name, compressed=file.compressed, most_lines=batch_rows, most_line_bytes=most)
+    unseen = set(required_columns(spec, need_label=need_label))
+    labels = set(spec.label.source_columns)
+    keys: set[str] = set()
+    for number, block in enumerate(source):
+        if number == 0:
+            _refuse_array(block, file.name)
+        batch = _read_block(block, spec, most)
+        if unseen:
+            unseen = {column for column in unseen if batch.frame[column].null_count() == batch.frame.height}
+            keys |= _keys(batch.frame) if unseen else set()
+            if number == 0 and batch.frame.height:  # labels may come late in a file, ids and texts do not
+                refuse_missing(keys, sorted(unseen - labels), file.name, place="JSON objects")
+        yield batch
+    if unseen and keys:
+        refuse_missing(keys, sorted(unseen), file.name, place="JSON objects")
+
+
+def frame_of_records(records: Sequence[Mapping[str, Any]], raw: pl.Series, columns: Sequence[str]) -> pl.DataFrame:
+    """Columns of parsed JSON objects as lists of texts.
+
+    Args:
+        records: the objects.
+        raw: the same as lines of JSON: decoding those is several times as fast as asking each object for each key.
+        columns: keys to take.
+    """
+    decoded = _decode(raw, columns)
+    return _frame_in_python(records, columns) if decoded is None else decoded
+
+
+def _frame_in_python(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pl.DataFrame:
+    made = []
+    for column in columns:
+        texts = [as_texts(record.get(column)) for record in records]
+        try:
+            made.append(pl.Series(column, texts, dtype=_TEXTS))
+        except UnicodeEncodeError:
+            clean = [None if entry is None else [encodable(text) for text in entry] for entry in texts]
+            made.append(pl.Series(column, clean, dtype=_TEXTS))
+    return pl.DataFrame(made)
+
+
+def _read_block(block: Block, spec: CatalogSpec, most_line_bytes: int) -> RawBatch:
+    rejects = Rejects()
+    for position, head in block.too_long.items():
+        rejects.add_too_long(block.first + position, head, most_line_bytes)
+    lines = pl.DataFrame(
+        {
+            SOURCE_ROW: pl.int_range(block.first, block.first + len(block.lines), dtype=pl.Int64, eager=True),
+            RAW: _texts(block, rejects),
+        }
+    )
+    lines = lines.filter(pl.col(RAW).is_not_null() & (pl.col(RAW).str.strip_chars() != ""))
+    slices = [_read_slice(part, spec, rejects) for part in lines.iter_slices(SLICE_ROWS)]
+    frame = as_declared(pl.concat(slices), spec) if slices else pl.DataFrame(schema=raw_schema(spec))
+    return rejects.batch(frame)
+
+
+def _texts(block: Block, rejects: Rejects) -> pl.Series:
+    """The block's lines as text; null, and a reject, where a line is not UTF-8."""
+    lines = pl.Series(RAW, block.lines, dtype=pl.Binary)
+    try:
+        return lines.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        pass
+    texts: list[str | None] = []
+    for position, line in enumerate(block.lines):
+        try:
+            texts.append(line.decode())
+        except UnicodeDecodeError:
+            texts.append(None)
+            rejects.add_undecoded(block.first + position, line)
+    return pl.Series(RAW, texts, dtype=pl.String)
+
+
+def _read_slice(lines: pl.DataFrame, spec: CatalogSpec, rejects: Rejects) -> pl.DataFrame:
+    columns = spec.source_columns
+    if (decoded := _decode(lines[RAW], columns)) is not None:
+        return lines.hstack(decoded)
+    ordinary, odd, records = [], [], []
+    for position, (row, raw) in enumerate(lines.select(SOURCE_ROW, RAW).iter_rows()):
+        record, problem = _parse(raw)
+        if problem is not None:
+            rejects.add_malformed(row, raw, problem)
+        elif _is_ordinary(record, columns):
+            ordinary.append(position)
+        else:
+            odd.append(position)
+            records.append(record)
+    if (decoded := _decode(lines[ordinary][RAW], columns)) is None:  # the two parsers disagree: Python has the say
+        odd = sorted(ordinary + odd)
+        records = [_parse(raw)[0] for raw in lines[odd][RAW]]
+        ordinary, decoded = [], pl.DataFrame(schema=dict.fromkeys(columns, _TEXTS))
+    made = pl.concat([lines[ordinary].hstack(decoded), lines[odd].hstack(_frame_in_python(records, columns))])
+    return made.sort(SOURCE_ROW)
+
+
+def _decode(raw: pl.Series, columns: Sequence[str]) -> pl.DataFrame | None:
+    """Objects as one list of texts a column, or None when any line is not an object or holds a nested value.
+
+    Polars is strict here: a single value becomes a list of one, and whatever would be lost or altered is an error.
+    It decodes all lines as one array, so each must begin and end like an object, and their number must come out.
+    """
+    if not (raw.str.starts_with("{") & raw.str.contains(r"\}\s*$")).all():
+        return None
+    try:
+        decoded = raw.str.json_decode(pl.Struct(dict.fromkeys(columns, _TEXTS)))
+    except pl.exceptions.PolarsError:
+        return None
+    return decoded.struct.unnest() if len(decoded) == len(raw) else None
+
+
+def _parse(raw: str) -> tuple[Any, str | None]:
+    """The object of a line, or why there is none. Takes what Python's json writes (NaN), and raw control characters."""
+    try:
+        record = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        try:
+            record = json.loads(raw, strict=False)
+        except json.JSONDecodeError as error:
+            return None, f"not valid JSON: {error.msg} at column {error.colno}"
+        except (RecursionError, ValueError) as error:
+            return None, f"not valid JSON: {error}"
+    if isinstance(record, dict):
+        return record, None
+    return None, f"not a JSON object but {_KINDS.get(type(record), 'a number')}"
+
+
+_KINDS = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+
+
+def _is_ordinary(record: dict[str, Any], columns: list[str]) -> bool:
+    """Whether Polars can decode these columns of the record."""
+    for column in columns:
+        value = record.get(column)
+        for entry in value if isinstance(value, list) else (value,):
+            if not isinstance(entry, _SCALARS) or (isinstance(entry, float) and not math.isfinite(entry)):
+                return False
+    return True
+
+
+def as_declared(frame: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
+    """Lists of texts become text where the spec asks for text; empty entries are left out of both."""
+    lists = set(spec.list_columns)
+    expressions = []
+    for column in spec.source_columns:
+        entries = pl.col(column)
+        expressions.append(entries.list.drop_nulls() if column in lists else _joined(entries).alias(column))
+    return frame.with_columns(expressions)
+
+
+def _joined(entries: pl.Expr) -> pl.Expr:
+    # Almost every value is a single one: taking it is three times as fast as joining it.
+    several = pl.when(entries.list.len() > 1).then(entries.list.eval(pl.element().filter(pl.element() != "")))
+    return pl.when(entries.list.len() > 1).then(several.otherwise(None).list.join(" ")).otherwise(entries.list.first())
+
+
+def _keys(frame: pl.DataFrame) -> set[str]:
+    found: set[str] = set()
+    for raw in frame[RAW].head(LINES_SEARCHED_FOR_KEYS):
+        found |= _parse(raw)[0].keys()
+    return found
+
+
+def _refuse_array(block: Block, name: str) -> None:
+    first = next((line.strip() for line in block.lines if line.strip()), b"")
+    if not first.startswith(b"["):
+        return
+    _, problem = _parse(first.decode(errors="replace"))
+    if problem == "not a JSON object but a list" and not _holds_objects(first):
+        return  # one odd line among others: rejected as such
+    hint = f"one object a line is needed: jq -c '.[]' {name} > lines.jsonl"
+    raise SourceFormat("a JSON array, not JSON lines", where=name, hint=hint)
+
+
+def _holds_objects(array: bytes) -> bool:
+    return any(isinstance(entry, dict) for entry in orjson.loads(array))

@@ -1,0 +1,347 @@
+"""What a catalogue's TOML may say, and what it means.
+
+A spec is plain, frozen data. Every key that is not declared here is refused, and every refusal names its key.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from catalogs.agreement import disagreements
+
+__all__ = [
+    "AcceptSpec",
+    "CatalogSpec",
+    "DisagreeingKeysError",
+    "DriftSpec",
+    "FieldSpec",
+    "GateSpec",
+    "HoldoutSpec",
+    "LabelSpec",
+    "RecipeSpec",
+    "RuleSpec",
+    "SourceSpec",
+]
+
+Kind = Literal["text", "keyword", "ids", "number"]
+DriftKind = Literal["text", "keyword", "ids", "number", "label", "confidence"]
+# Effect sizes only: p-values say "drift" for everything once there are 100,000 rows.
+DriftMethod = Literal["jensenshannon", "hellinger", "psi", "wasserstein"]
+# Names become folders, table columns and SQL identifiers.
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+ColumnName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class DisagreeingKeysError(ValueError):
+    """Problems between several keys, as (key, what is wrong) pairs."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{key}: {text}" for key, text in problems))
+        self.problems = problems
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LabelSpec(_Part):
+    """Where the label stands: in one column, as a path over several, or as a path in one list column.
+
+    Attributes:
+        column: one plain label.
+        columns: one column a level, outermost first. A path ends before its first empty level.
+        list_column: one column that holds the whole path as a list; `levels` names its levels, deeper ones are cut.
+        separator: what splits a `list_column` cell that is text instead of a list.
+        allowed: the only labels there are (of the first level); others make the row a reject.
+        ignored: labels (of the first level) that the source uses and the task does not have: stored unlabelled.
+        aliases: spelling in the source -> label (of the first level).
+        html: the source escapes its labels ("Movies &amp; TV").
+    """
+
+    column: ColumnName | None = None
+    columns: Annotated[list[ColumnName], Field(min_length=1)] | None = None
+    list_column: ColumnName | None = None
+    levels: Annotated[list[ColumnName], Field(min_length=1)] | None = None
+    separator: Annotated[str, StringConstraints(min_length=1, strip_whitespace=False)] = " > "
+    allowed: Annotated[list[str], Field(min_length=1)] | None = None
+    ignored: list[str] = []
+    aliases: dict[str, str] = {}
+    html: bool = False
+
+    @property
+    def source_columns(self) -> list[str]:
+        """Columns of the source that hold the label."""
+        return self.columns or [column for column in (self.column, self.list_column) if column is not None]
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        given = [key for key in ("column", "columns", "list_column") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of column, columns, list_column, not {', '.join(given) or 'none'}")
+        if (self.list_column is None) != (self.levels is None):
+            raise ValueError("levels names the levels of list_column: give both or neither")
+        for key in ("columns", "levels"):
+            names = getattr(self, key) or []
+            if len({name.lower() for name in names}) != len(names):
+                raise ValueError(f"{key} names the same column twice")
+        if self.allowed is not None:
+            if both := sorted(set(self.allowed) & set(self.ignored)):
+                raise ValueError(f"allowed and ignored both have {both}")
+            if stray := sorted(set(self.aliases.values()) - set(self.allowed) - set(self.ignored)):
+                raise ValueError(f"aliases lead to labels that are not allowed: {stray}")
+        return self
+
+
+class FieldSpec(_Part):
+    """One thing that the model reads.
+
+    Attributes:
+        name: column of the stored product, and the scope of its tokens.
+        kind: text (words), keyword (one exact token), ids (a list of exact tokens) or number (binned).
+        column: column of the source; the name when not given.
+        html: the source escapes the value ("&amp;").
+        optional: a source may lack the column. By default text columns are needed, others are not.
+        weight: how much the field counts beside the others.
+        bins: number of bins of a number, by training quantiles.
+    """
+
+    name: Identifier
+    kind: Kind
+    column: ColumnName = ""
+    html: bool = False
+    optional: bool | None = None
+    weight: Annotated[float, Field(gt=0, le=100)] = 1.0
+    bins: Annotated[int, Field(ge=2, le=1000)] = 10
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column_defaults_to_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "column" not in data and "name" in data:
+            return {**data, "column": data["name"]}
+        return data
+
+    @model_validator(mode="after")
+    def _fitting_keys(self) -> Self:
+        if self.kind != "number" and "bins" in self.model_fields_set:
+            raise ValueError("bins is for kind = 'number'")
+        if self.html and self.kind not in {"text", "keyword"}:
+            raise ValueError("html is for text and keyword")
+        return self
+
+    @property
+    def required(self) -> bool:
+        """Whether a source without this column is refused."""
+        return self.kind == "text" if self.optional is None else not self.optional
+
+
+class SourceSpec(_Part):
+    """How a file is written, where its name does not say it.
+
+    Attributes:
+        format: jsonl, csv, tsv or parquet; by default the file's name says it.
+        separator: one character between the cells of csv and tsv (default: comma, tab).
+        decimal: decimal sign of numbers; the other one may group digits.
+        list_separator: what splits the cells of csv and tsv for fields of kind ids; JSON lists are understood anyway.
+    """
+
+    format: Literal["jsonl", "csv", "tsv", "parquet"] | None = None
+    separator: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
+    decimal: Literal[".", ","] = "."
+    list_separator: Annotated[str, StringConstraints(min_length=1)] = ","
+
+    @field_validator("separator")
+    @classmethod
+    def _usable(cls, value: str | None) -> str | None:
+        if value is not None and value in '"\r\n':
+            raise ValueError("a quote or a line end cannot separate cells")
+        return value
+
+
+class RuleSpec(_Part):
+    """One expectation of a row, after normalising. An empty value fails only `not_empty`.
+
+    Attributes:
+        column: a field, a kept column or product_id.
+        rule: not_empty; in_set (`values`); matches, not_matches (`pattern`, found anywhere in the value);
+            length_between (characters of a text, entries of ids) and between (numbers), `min` and `max` inclusive.
+        severity: reject keeps the row out, warn only counts it.
+        reason: what people read beside a rejected row.
+    """
+
+    column: ColumnName
+    rule: Literal["not_empty", "in_set", "matches", "not_matches", "length_between", "between"]
+    values: Annotated[list[str], Field(min_length=1)] | None = None
+    pattern: Annotated[str, StringConstraints(min_length=1)] | None = None
+    min: float | None = None
+    max: float | None = None
+    severity: Literal["reject", "warn"] = "reject"
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            _check_pattern(value)
+        return value
+
+    @model_validator(mode="after")
+    def _arguments_fit(self) -> Self:
+        needs = {"in_set": {"values"}, "matches": {"pattern"}, "not_matches": {"pattern"}}.get(self.rule, set())
+        may = {"min", "max"} if self.rule in {"length_between", "between"} else needs
+        given = {key for key in ("values", "pattern", "min", "max") if getattr(self, key) is not None}
+        if missing := needs - given:
+            raise ValueError(f"rule {self.rule} needs {', '.join(missing)}")
+        if stray := sorted(given - may):
+            raise ValueError(f"rule {self.rule} takes no {', '.join(stray)}")
+        if may == {"min", "max"} and not given:
+            raise ValueError(f"rule {self.rule} needs min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+class AcceptSpec(_Part):
+    """When a predicted label is good enough to use unseen: precision to reach, and how sure to be of it."""
+
+    precision_target: Share = 0.98
+    confidence_level: Share = 0.95
+    review_all: bool = False
+
+
+class GateSpec(_Part):
+    """What a challenger may lose against the champion: macro F1 on the same hold-out."""
+
+    max_loss: Annotated[float, Field(ge=0, lt=1)] = 0.005
+
+
+class HoldoutSpec(_Part):
+    """Share of the products that is never trained on."""
+
+    share: Annotated[float, Field(gt=0, le=0.5)] = 0.2
+
+
+class RecipeSpec(_Part):
+    """A recipe of the classifier and the parameters that this catalogue changes."""
+
+    name: str = "linear"
+    params: dict[str, Any] = {}
+
+
+class DriftSpec(_Part):
+    """How drift is measured, by kind of field, label and confidence.
+
+    Attributes:
+        min_rows: fewer rows on either side give no verdict.
+        methods: distance by kind. Numbers use Wasserstein: PSI and Jensen-Shannon are blind on skewed prices.
+        thresholds: distance from which on it is called drift.
+    """
+
+    min_rows: Annotated[int, Field(ge=1)] = 500
+    methods: dict[DriftKind, DriftMethod] = {}
+    thresholds: dict[DriftKind, Annotated[float, Field(gt=0)]] = {}
+
+    @model_validator(mode="after")
+    def _fill_defaults(self) -> Self:
+        methods: dict[DriftKind, DriftMethod] = {
+            "text": "jensenshannon",
+            "keyword": "jensenshannon",
+            "ids": "jensenshannon",
+            "number": "wasserstein",
+            "label": "jensenshannon",
+            "confidence": "wasserstein",
+        }
+        object.__setattr__(self, "methods", {**methods, **self.methods})
+        object.__setattr__(self, "thresholds", {**dict.fromkeys(methods, 0.1), **self.thresholds})
+        return self
+
+
+class CatalogSpec(_Part):
+    """One catalogue: what its products look like, what the model may read, and what is asked of it.
+
+    Attributes:
+        name: the file's name without .toml.
+        licence: what is known about the right to use the data.
+        id: column of the product id; without one the id is a digest of the normalised text.
+        keep: further columns to store as text; the model never reads them.
+        forbidden: columns that are never read, not even by mistake.
+        load: changes (a file holds new and changed products) or snapshot (a file holds all of them).
+        max_vanished: share of the stored products that may be missing from a snapshot.
+        recipes: further recipes by name, beside the default `recipe`.
+        contract: outside contract that the API serves for this catalogue.
+    """
+
+    name: Identifier
+    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    licence: str = "not stated"
+    id: ColumnName | None = None
+    label: LabelSpec
+    fields: Annotated[list[FieldSpec], Field(min_length=1)]
+    keep: list[ColumnName] = []
+    forbidden: list[ColumnName] = []
+    source: SourceSpec = SourceSpec()
+    expectations: list[RuleSpec] = []
+    load: Literal["changes", "snapshot"] = "changes"
+    max_vanished: Annotated[float, Field(ge=0, le=1)] = 0.2
+    accept: AcceptSpec = AcceptSpec()
+    gate: GateSpec = GateSpec()
+    holdout: HoldoutSpec = HoldoutSpec()
+    recipe: RecipeSpec = RecipeSpec()
+    recipes: dict[Identifier, RecipeSpec] = {}
+    drift: DriftSpec = DriftSpec()
+    contract: Literal["elo7", "asos", "newsgroups", "amazon"] | None = None
+
+    @property
+    def levels(self) -> list[str]:
+        """Names of the label's levels, outermost first; one for a plain label."""
+        return self.label.levels or self.label.source_columns
+
+    @property
+    def is_path(self) -> bool:
+        """Whether the label is a path of several levels."""
+        return self.label.column is None and len(self.levels) > 1
+
+    @property
+    def text_fields(self) -> list[str]:
+        """Names of the fields of kind text."""
+        return [field.name for field in self.fields if field.kind == "text"]
+
+    @property
+    def field_names(self) -> list[str]:
+        """Names of all fields, in order."""
+        return [field.name for field in self.fields]
+
+    @property
+    def source_columns(self) -> list[str]:
+        """Every column that is read from a source, each once."""
+        columns = [] if self.id is None else [self.id]
+        columns += [*self.label.source_columns, *(field.column for field in self.fields), *self.keep]
+        return list(dict.fromkeys(columns))
+
+    @property
+    def list_columns(self) -> list[str]:
+        """Those of source_columns that hold lists."""
+        columns = [field.column for field in self.fields if field.kind == "ids"]
+        return list(dict.fromkeys(columns + ([self.label.list_column] if self.label.list_column else [])))
+
+    @model_validator(mode="after")
+    def _keys_agree(self) -> Self:
+        if problems := disagreements(self):
+            raise DisagreeingKeysError(problems)
+        return self
+
+
+def _check_pattern(pattern: str) -> None:
+    """Refuse what either engine refuses: Polars decides rows, the validation suite uses Python's re."""
+    import polars as pl
+
+    try:
+        re.compile(pattern)
+        pl.Series([""]).str.contains(pattern)
+    except (re.error, pl.exceptions.PolarsError) as error:
+        said = re.search(r"^error: (.*)$", str(error), re.MULTILINE)
+        why = said.group(1) if said else str(error).splitlines()[0]
+        raise ValueError(f"not a regular expression that can be used: {why}") from None

@@ -1,0 +1,60 @@
+"""The model card: what a person should know before using a model, written by every save."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+__all__ = ["render_card"]
+
+
+def render_card(content: dict[str, Any], thresholds: pl.DataFrame) -> str:
+    """Markdown from the manifest's content and the thresholds."""
+    spec, recipe, accept = content["catalog"], content["recipe"], content["catalog"]["accept"]
+    fields = ", ".join(f"{field['name']} ({field['kind']})" for field in spec["fields"])
+    accepted = thresholds.filter(pl.col("threshold").is_not_null())
+    lines = [
+        f"# Model of the catalogue `{spec['name']}`",
+        "",
+        f"{spec['title']}. Licence of the data: {spec['licence']}.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| Recipe | {recipe['name']} |",
+        f"| Trained on | {content['rows']:,} labelled products |",
+        f"| Reads | {fields} |",
+        f"| Never reads | {', '.join(spec['forbidden']) or 'nothing declared'} |",
+        f"| Labels | {len(content['labels']):,} |",
+        *_metric_rows("Out of fold", content["out_of_fold"]),
+        *_metric_rows("Hold-out", content["facts"].get("metrics")),
+        "",
+        "## Use and limits",
+        "",
+        "A linear model on the tokens of the fields above. It knows the labels below and no others: a product that belongs",
+        "nowhere gets the nearest of them, most often with a low confidence. Confidence is calibrated on products like those",
+        "it was trained on; when the catalogue drifts, so does its meaning.",
+        "",
+        f"Predictions are accepted per label, where precision {accept['precision_target']:.2f} is shown at "
+        f"{accept['confidence_level']:.0%}: {accepted.height:,} of {thresholds.height:,} labels. The others go to review.",
+        "",
+        "| Label | Accepted from | Predicted out of fold | Why |",
+        "|---|---|---|---|",
+        *(_threshold_row(row) for row in thresholds.iter_rows(named=True)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _metric_rows(name: str, metrics: dict[str, Any] | None) -> list[str]:
+    if not metrics:
+        return []
+    shown = {"accuracy": "accuracy", "macro_f1": "macro F1", "calibration_error": "calibration error"}
+    values = [f"{title} {metrics[key]:.4f}" for key, title in shown.items() if metrics.get(key) is not None]
+    return [f"| {name} | {', '.join(values)} ({metrics['rows']:,} rows) |"] if values else []
+
+
+def _threshold_row(row: dict[str, Any]) -> str:
+    threshold = "never" if row["threshold"] is None else f"{row['threshold']:.3f}"
+    label = row["label"].replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    return f"| {label} | {threshold} | {row['support']:,} | {row['reason']} |"

@@ -1,0 +1,212 @@
+"""The model: trained on the labelled products of a catalogue, it gives any product a label, a confidence and reasons."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from catalogs.product import KNOWN_PATH, TEXT_HASH, join_path
+from classifier.calibration import Calibration, calibration_error, fit_calibration
+from classifier.linear import fit_linear
+from classifier.parts import Array, score
+from classifier.reasons import REASONS, strongest
+from classifier.thresholds import fit_thresholds
+from classifier.tokens import batches
+from classifier.training import OutOfFold, out_of_fold
+from classifier.vectoriser import ProductVectoriser
+from core.errors import NotEnoughLabels, OneClass
+
+if TYPE_CHECKING:
+    from catalogs.spec import CatalogSpec
+    from classifier.recipes import Recipe
+
+__all__ = ["PREDICTION", "Model", "fit"]
+
+PREDICTION = {
+    "label": pl.String,
+    "label_path": pl.List(pl.String),
+    "confidence": pl.Float64,
+    "runner_up": pl.String,
+    "runner_up_confidence": pl.Float64,
+    "reasons": REASONS,
+}
+# Rows scored at once by one thread: about 30 MiB of tokens and vectors, and cheap to hand out.
+BATCH_ROWS = 8_192
+
+
+@dataclass
+class Model:
+    """A trained model.
+
+    Attributes:
+        spec: the catalogue that it was trained for.
+        recipe: how it was trained.
+        paths: the labels, each as a path (of length 1 for plain labels); the position is the label's index.
+        vectoriser: products to tokens with weights.
+        intercept: score of each label before any token.
+        calibration: scores to confidences.
+        thresholds: one row a label: label, threshold, support, precision, coverage, reason.
+        rows: training rows.
+        out_of_fold: metrics of the out-of-fold predictions behind calibration and thresholds.
+        digest: sha256 of the artifact's manifest; None before it is saved.
+    """
+
+    spec: CatalogSpec
+    recipe: Recipe
+    paths: list[list[str]]
+    vectoriser: ProductVectoriser
+    intercept: Array
+    calibration: Calibration
+    thresholds: pl.DataFrame
+    rows: int
+    out_of_fold: dict[str, Any] = field(default_factory=dict)
+    digest: str | None = None
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Every label that the model can give, paths joined."""
+        return [join_path(path) or "" for path in self.paths]
+
+    @property
+    def levels(self) -> list[str]:
+        """Names of the label's levels."""
+        return self.spec.levels
+
+    def predict(self, frame: pl.DataFrame, *, reasons: bool = True, threads: int | None = None) -> pl.DataFrame:
+        """One row a product, in order: label, label_path, confidence, runner_up, runner_up_confidence, reasons.
+
+        Works in batches, on all cores unless `threads` says otherwise; memory is bound by a batch a thread. A product
+        gets the same answer to the bit in any batch and alone.
+
+        Args:
+            frame: canonical products; only the model's fields are read.
+            reasons: whether to explain; without, the lists are empty and prediction is faster.
+            threads: batches worked on at once.
+
+        Raises:
+            ColumnMissing: a field of the model is not there.
+        """
+        self.vectoriser.check(frame)
+        parts = [frame[rows] for rows in batches(frame.height, BATCH_ROWS)]
+        results = list(self._mapped(parts, reasons, threads))
+        return pl.concat(results) if results else pl.DataFrame(schema=PREDICTION)
+
+    def scores(self, frame: pl.DataFrame) -> Array:
+        """Uncalibrated scores (products × labels)."""
+        return score(self.vectoriser.parts(frame), self.intercept, frame.height)
+
+    def _mapped(self, parts: list[pl.DataFrame], reasons: bool, threads: int | None) -> Iterator[pl.DataFrame]:
+        wanted = min(threads or os.cpu_count() or 1, len(parts))
+        if wanted <= 1:
+            yield from (self._predict(part, reasons) for part in parts)
+            return
+        with ThreadPoolExecutor(wanted, thread_name_prefix="predict") as pool:
+            yield from pool.map(lambda part: self._predict(part, reasons), parts)
+
+    def _predict(self, frame: pl.DataFrame, reasons: bool) -> pl.DataFrame:
+        parts = self.vectoriser.parts(frame)
+        ranked = self.calibration.rank(score(parts, self.intercept, frame.height))
+        if reasons:
+            why = strongest(parts, ranked.label, ranked.runner_up)
+        else:
+            why = pl.Series([[]] * frame.height, dtype=REASONS)
+        labels, paths = self._label_series
+        return pl.DataFrame(
+            {
+                "label": labels.gather(ranked.label),
+                "label_path": paths.gather(ranked.label),
+                "confidence": ranked.confidence,
+                "runner_up": labels.gather(ranked.runner_up),
+                "runner_up_confidence": ranked.runner_up_confidence,
+                "reasons": why,
+            }
+        )
+
+    @cached_property
+    def _label_series(self) -> tuple[pl.Series, pl.Series]:
+        return pl.Series(self.labels, dtype=pl.String), pl.Series(self.paths, dtype=pl.List(pl.String))
+
+
+def fit(frame: pl.DataFrame, spec: CatalogSpec, recipe: Recipe, seed: int) -> Model:
+    """Train on the labelled rows of `frame`, in their order.
+
+    Args:
+        frame: canonical products; rows without a label are passed over.
+        spec: their catalogue.
+        recipe: how to train.
+        seed: seed of every random choice.
+
+    Raises:
+        NotEnoughLabels: fewer than two labelled rows, or no word that two of them share.
+        OneClass: all labels are the same.
+        ColumnMissing: a field of the catalogue is not there.
+    """
+    labelled = frame.filter(pl.col(KNOWN_PATH).is_not_null())
+    paths, codes = _labels(labelled, spec)
+    vectoriser = ProductVectoriser(spec.fields, recipe)
+    design = vectoriser.fit(labelled)
+    if not design.nnz:
+        raise NotEnoughLabels(
+            f"no word or value occurs in two of the {labelled.height:,} labelled rows",
+            where=f"catalogue {spec.name}",
+            hint="give more rows, or check that the catalogue's fields name the columns that describe a product",
+        )
+    held = out_of_fold(
+        design, vectoriser.layout, codes, len(paths), labelled[TEXT_HASH], recipe.params, seed
+    )
+    linear = fit_linear(design, codes, len(paths), recipe.params.model, seed)
+    vectoriser.weigh(linear)
+    calibration, thresholds, facts = _trust(held, codes, paths, spec)
+    return Model(spec, recipe, paths, vectoriser, linear.intercept, calibration, thresholds, labelled.height, facts)
+
+
+def _labels(labelled: pl.DataFrame, spec: CatalogSpec) -> tuple[list[list[str]], NDArray[np.int64]]:
+    """Distinct labels, sorted, and the index of each row's."""
+    where = f"catalogue {spec.name}"
+    if labelled.height < 2:
+        raise NotEnoughLabels(
+            f"{labelled.height} labelled rows; at least 2 are needed",
+            where=where,
+            hint=f"check that the source has the label column {', '.join(spec.label.source_columns)}",
+        )
+    distinct = labelled.select(KNOWN_PATH).unique().sort(pl.col(KNOWN_PATH).list.join("\0"))
+    if distinct.height < 2:
+        raise OneClass(
+            f"all {labelled.height:,} labelled rows have the label '{join_path(distinct[KNOWN_PATH][0].to_list())}'",
+            where=where,
+            hint="a model needs at least two labels to tell apart",
+        )
+    codes = labelled.select(pl.col(KNOWN_PATH).list.join("\0").alias("key")).join(
+        distinct.select(pl.col(KNOWN_PATH).list.join("\0").alias("key")).with_row_index("code"),
+        on="key", how="left", maintain_order="left",
+    )["code"]
+    return distinct[KNOWN_PATH].to_list(), codes.cast(pl.Int64).to_numpy()
+
+
+def _trust(
+    held: OutOfFold, codes: NDArray[np.int64], paths: list[list[str]], spec: CatalogSpec
+) -> tuple[Calibration, pl.DataFrame, dict[str, Any]]:
+    """Calibration, thresholds and a few facts from out-of-fold scores."""
+    truth = codes[held.rows]
+    calibration = fit_calibration(held.scores, truth)
+    ranked = calibration.rank(held.scores)
+    right = ranked.label == truth
+    labels = [join_path(path) or "" for path in paths]
+    accept = spec.accept
+    thresholds = fit_thresholds(
+        labels, ranked.label, ranked.confidence, right, accept.precision_target, accept.confidence_level
+    )
+    facts = {
+        "rows": len(truth),
+        "accuracy": float(right.mean()) if len(truth) else None,
+        "calibration_error": calibration_error(ranked.confidence, right) if len(truth) else None,
+    }
+    return calibration, thresholds, facts

@@ -1,0 +1,100 @@
+"""Why a label: the tokens that speak most for it and against the runner-up, for many products at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from classifier.parts import Array, Part
+
+__all__ = ["REASONS", "strongest"]
+
+REASONS = pl.List(pl.Struct({"token": pl.String, "field": pl.String, "weight": pl.Float64}))
+
+
+def strongest(parts: list[Part], label: NDArray[np.int64], runner_up: NDArray[np.int64], most: int = 5) -> pl.Series:
+    """The `most` strongest tokens of each product, strongest first.
+
+    A token's weight is what it adds to the label's score minus what it adds to the runner-up's; all tokens and both
+    intercepts sum to the margin. Only tokens that speak for the label are reasons.
+    """
+    rows = len(label)
+    found = [_of_part(part, label, runner_up, most) for part in parts if part.matrix.nnz]
+    if not found:
+        return pl.Series("reasons", [[]] * rows, dtype=REASONS)
+    weights = np.concatenate([weight for weight, _ in found], axis=1)
+    ids = np.concatenate([own for _, own in found], axis=1)
+    order = np.argsort(-weights, axis=1, kind="stable")[:, :most]
+    weights = np.take_along_axis(weights, order, axis=1)
+    ids = np.take_along_axis(ids, order, axis=1)
+    named = [part for part in parts if part.matrix.nnz]
+    return _as_lists(named, order // most, ids, weights)
+
+
+def contributions(part: Part, label: NDArray[np.int64], runner_up: NDArray[np.int64]) -> Array:
+    """What each entry of a part adds to the label's score beyond the runner-up's."""
+    labels = part.weights.shape[1]
+    counts = np.diff(part.matrix.indptr)
+    base = part.matrix.indices.astype(np.int64) * labels
+    first, second = base + np.repeat(label, counts), base + np.repeat(runner_up, counts)
+    flat = part.weights.ravel()
+    return np.asarray(part.matrix.data * (flat[first] - flat[second]))
+
+
+def _of_part(
+    part: Part, label: NDArray[np.int64], runner_up: NDArray[np.int64], most: int
+) -> tuple[Array, NDArray[np.int32]]:
+    """Weights and token ids (products × most) of a part's strongest tokens; weight 0 where there are fewer."""
+    values = contributions(part, label, runner_up)
+    kept = values > 0
+    ends = np.concatenate([[0], np.cumsum(kept)])[part.matrix.indptr]
+    values, tokens = values[kept], part.matrix.indices[kept]
+    weights = np.zeros((len(label), most), dtype=np.float32)
+    ids = np.zeros((len(label), most), dtype=np.int32)
+    filled = np.flatnonzero(np.diff(ends))
+    starts, counts = ends[filled], np.diff(ends)[filled]
+    for place in range(most):
+        if not len(filled):
+            break
+        highest = np.maximum.reduceat(values, starts)
+        hits = np.flatnonzero(values == np.repeat(highest, counts))
+        owner = np.searchsorted(starts, hits, side="right") - 1
+        first = np.concatenate([[True], owner[1:] != owner[:-1]])  # equal weights: the first token goes first
+        hits = hits[first]
+        real = highest > 0
+        weights[filled[real], place] = highest[real]
+        ids[filled[real], place] = tokens[hits[real]]
+        values[hits] = 0  # taken: everything kept is above zero
+    return weights, ids
+
+
+def _as_lists(parts: list[Part], owner: NDArray[np.int64], ids: NDArray[np.int32], weights: Array) -> pl.Series:
+    rows, most = ids.shape
+    owner, ids, flat = owner.ravel(), ids.ravel(), weights.ravel()
+    slots = np.flatnonzero(flat > 0)
+    tables = []
+    for number, part in enumerate(parts):
+        own = slots[owner[slots] == number]
+        if len(own):
+            tables.append(pl.DataFrame({"slot": own, "token": part.names(ids[own]), "field": part.field}))
+    if not tables:
+        return pl.Series("reasons", [[]] * rows, dtype=REASONS)
+    table = pl.concat(tables).sort("slot")
+    structs = table.select(
+        pl.struct("token", "field", pl.Series("weight", flat[slots].astype(np.float64))).alias("reasons")
+    )["reasons"]
+    counts = np.bincount(slots // most, minlength=rows)
+    return _lists(structs, counts)
+
+
+def _lists(values: pl.Series, counts: NDArray[np.int64]) -> pl.Series:
+    """Consecutive values as lists of the given lengths, empty ones included."""
+    rows = pl.Series("row", np.repeat(np.arange(len(counts)), counts))
+    lists = pl.DataFrame([rows, values]).group_by("row", maintain_order=True).agg(pl.col(values.name))[values.name]
+    if len(lists) == len(counts):
+        return lists
+    position = np.cumsum(counts > 0) - 1
+    where = pl.Series(np.where(counts > 0, position, -1)).replace(-1, None)
+    filled = lists.gather(where.cast(pl.UInt32))
+    return filled.fill_null(pl.Series([[]], dtype=REASONS))

@@ -1,0 +1,113 @@
+"""From which confidence on a label may be used unseen: the lowest at which its precision is proven, or never."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+__all__ = ["fit_thresholds", "lower_bound", "rows_needed"]
+
+# Coverages that are tried for a label, from all of its predictions down. A coarse grid: the more thresholds one tries on
+# the same rows, the luckier the best of them is.
+_COVERAGES = np.concatenate([np.arange(1.0, 0.1, -0.05), [0.1, 0.05, 0.02, 0.01]])
+
+SCHEMA = {
+    "label": pl.String,
+    "threshold": pl.Float64,
+    "support": pl.Int64,
+    "precision": pl.Float64,
+    "coverage": pl.Float64,
+    "reason": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class _Point:
+    threshold: float
+    rows: int
+    right: int
+
+
+def rows_needed(precision_target: float, confidence_level: float) -> int:
+    """Rows without a single error that prove a precision: .98 at 95 % needs 149, .90 needs 29."""
+    return math.ceil(math.log(1.0 - confidence_level) / math.log(precision_target))
+
+
+def lower_bound(right: int, rows: int, confidence_level: float) -> float:
+    """Clopper and Pearson's one-sided lower bound of a share (Biometrika 26, 1934): exact, never too high."""
+    return 0.0 if right == 0 else float(beta.ppf(1.0 - confidence_level, right, rows - right + 1))
+
+
+def fit_thresholds(
+    labels: list[str],
+    predicted: NDArray[np.int64],
+    confidence: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    precision_target: float,
+    confidence_level: float,
+) -> pl.DataFrame:
+    """One row a label: its threshold, and what is known of it.
+
+    Args:
+        labels: names of the labels.
+        predicted: index of the predicted label of each out-of-fold row.
+        confidence: its calibrated confidence.
+        right: whether it was right.
+        precision_target: share of accepted rows that must be right.
+        confidence_level: how sure to be of that.
+
+    Returns:
+        label; threshold (accept at this confidence or above; null: never); support (out-of-fold rows predicted as the
+        label); precision and coverage at the threshold (of all its rows where there is none); reason in words.
+    """
+    order = np.lexsort((-confidence, predicted))
+    bounds = np.searchsorted(predicted[order], np.arange(len(labels) + 1))
+    rows = []
+    for code, label in enumerate(labels):
+        own = order[bounds[code] : bounds[code + 1]]
+        rows.append(_one(label, confidence[own], right[own], precision_target, confidence_level))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _one(
+    label: str, confidence: NDArray[np.float64], right: NDArray[np.bool_], target: float, level: float
+) -> tuple[str, float | None, int, float | None, float, str]:
+    support = len(confidence)
+    if support == 0:
+        return label, None, 0, None, 0.0, "never predicted out of fold: nothing is known of its precision"
+    points = _points(confidence, right)
+    for point in points:
+        bound = lower_bound(point.right, point.rows, level)
+        if bound >= target:
+            reason = f"precision {point.right / point.rows:.3f} on {point.rows:,} rows, at least {bound:.3f} at {level:.0%}"
+            return label, point.threshold, support, point.right / point.rows, point.rows / support, reason
+    overall = float(right.mean())
+    return label, None, support, overall, 0.0, _lacking(points, support, target, level)
+
+
+def _points(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> list[_Point]:
+    """Thresholds to try, lowest first; rows are sorted by falling confidence, equal ones go together."""
+    so_far = np.cumsum(right)
+    points = {}
+    for coverage in _COVERAGES:
+        threshold = confidence[max(math.ceil(coverage * len(confidence)), 1) - 1]
+        rows = int(np.searchsorted(-confidence, -threshold, side="right"))
+        points[rows] = _Point(float(threshold), rows, int(so_far[rows - 1]))
+    return list(points.values())
+
+
+def _lacking(points: list[_Point], support: int, target: float, level: float) -> str:
+    needed = rows_needed(target, level)
+    if support < needed:
+        return f"{support:,} rows predicted out of fold; {target:.2f} at {level:.0%} needs {needed:,} without an error"
+    best = max(points, key=lambda point: lower_bound(point.right, point.rows, level))
+    bound = lower_bound(best.right, best.rows, level)
+    return (
+        f"at best {best.right:,} of {best.rows:,} rows right (confidence {best.threshold:.3f} or more): "
+        f"precision at least {bound:.3f} at {level:.0%}, {target:.2f} is asked"
+    )

@@ -1,0 +1,109 @@
+"""How text becomes words: one rule, in bulk in Polars, and for a few rows with Python's re where both are known to agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+__all__ = ["FEW_ROWS", "WORD", "WORD_WITH_MARKS", "TokenRule", "Tokens", "batches", "tokenise"]
+
+# Two or more word characters. The first is `(?u)\b\w\w+\b` of scikit-learn: Python's \w is letters, numbers of all
+# kinds and the underscore. The second also keeps combining marks, without which Hindi, Thai or decomposed accents fall
+# into pieces.
+WORD = r"[\p{L}\p{N}_]{2,}"
+WORD_WITH_MARKS = r"[\p{L}\p{M}\p{N}_]{2,}"
+
+# Up to so many rows, Python's re is faster than starting Polars (0.03 ms against 0.35 ms for one row).
+FEW_ROWS = 100
+
+# Below U+0250 Python and Rust agree on lower case and on both patterns, character by character (a test goes through
+# all of them). Above, their Unicode versions may differ, so other texts always go through Polars.
+_LATIN = re.compile(r"[\x00-\u024f]*")
+_PYTHON_PATTERNS = {WORD: re.compile(r"\w\w+"), WORD_WITH_MARKS: re.compile(r"\w\w+")}
+
+
+@dataclass(frozen=True)
+class TokenRule:
+    """What counts as a word.
+
+    Attributes:
+        lowercase: fold case first.
+        strip_digits: drop decimal digits first, so that "100cm" is "cm".
+        pattern: a word, as a regular expression of Rust's regex crate.
+        stop_words: words that are dropped, as if they had not been written: their neighbours become neighbours.
+    """
+
+    lowercase: bool = True
+    strip_digits: bool = False
+    pattern: str = WORD
+    stop_words: frozenset[str] = field(default_factory=frozenset)
+
+
+class Tokens(NamedTuple):
+    """Words of some texts, one after the other.
+
+    Attributes:
+        words: all words (String, no nulls).
+        lengths: number of words of each text (int64), summing to the number of words.
+    """
+
+    words: pl.Series
+    lengths: NDArray[np.int64]
+
+
+def tokenise(texts: pl.Series, rule: TokenRule) -> Tokens:
+    """Split texts into words; a null is an empty text."""
+    tokens = _tokenise_few(texts, rule) if len(texts) <= FEW_ROWS else _tokenise_bulk(texts, rule)
+    return _without(tokens, rule.stop_words) if rule.stop_words else tokens
+
+
+def batches(rows: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` rows."""
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
+
+
+def _tokenise_bulk(texts: pl.Series, rule: TokenRule) -> Tokens:
+    if rule.lowercase:
+        texts = texts.str.to_lowercase()
+    if rule.strip_digits:
+        texts = texts.str.replace_all(r"\d+", "")
+    lists = texts.str.extract_all(rule.pattern)
+    lengths = lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
+    # An empty list would explode into a null.
+    words = lists.filter(pl.Series(lengths > 0)).explode() if (lengths == 0).any() else lists.explode()
+    return Tokens(words.rename("word"), lengths)
+
+
+def _tokenise_few(texts: pl.Series, rule: TokenRule) -> Tokens:
+    python = _PYTHON_PATTERNS.get(rule.pattern)
+    if python is None or rule.strip_digits or not rule.lowercase:
+        return _tokenise_bulk(texts, rule)
+    found: list[list[str]] = []
+    for text in texts.to_list():
+        lowered = "" if text is None else text.lower()
+        if _LATIN.fullmatch(lowered):
+            found.append(python.findall(lowered))
+        else:
+            found.append(_tokenise_bulk(pl.Series([text], dtype=pl.String), rule).words.to_list())
+    words = [word for words in found for word in words]
+    return Tokens(pl.Series("word", words, dtype=pl.String), np.array([len(words) for words in found], dtype=np.int64))
+
+
+def _without(tokens: Tokens, stop_words: frozenset[str]) -> Tokens:
+    kept = ~tokens.words.is_in(_stop_list(stop_words))
+    ends = np.concatenate([[0], np.cumsum(tokens.lengths)])
+    so_far = np.concatenate([[0], np.cumsum(kept.to_numpy())])
+    return Tokens(tokens.words.filter(kept), np.diff(so_far[ends]))
+
+
+@lru_cache(maxsize=16)
+def _stop_list(stop_words: frozenset[str]) -> pl.Series:
+    return pl.Series(sorted(stop_words), dtype=pl.String).implode()

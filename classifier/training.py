@@ -1,0 +1,107 @@
+"""Out-of-fold scoring: what a model says of rows that it was not fitted on, for calibration, thresholds and evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from classifier.holdout import folds
+from classifier.linear import fit_linear
+from classifier.parts import Array
+from classifier.recipes import RecipeParams
+
+__all__ = ["OutOfFold", "out_of_fold"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the columns of a design matrix belong together.
+
+    Attributes:
+        ends: one past the last column of each field.
+        droppable: for each column, whether its token would not count towards the field's length had training not shown it.
+        lengths: Euclidean length of each field's vector.
+    """
+
+    ends: NDArray[np.int64]
+    droppable: NDArray[np.bool_]
+    lengths: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Scores of training rows by models that were not fitted on them.
+
+    Attributes:
+        rows: which training rows were scored.
+        scores: rows × labels.
+    """
+
+    rows: NDArray[np.int64]
+    scores: Array
+
+
+def out_of_fold(
+    design: sp.csr_matrix,
+    layout: Layout,
+    codes: NDArray[np.int64],
+    labels: int,
+    text_hash: pl.Series,
+    params: RecipeParams,
+    seed: int,
+) -> OutOfFold:
+    """Score every fold by a model of the others; rows of the same text are in one fold.
+
+    Args:
+        design: rows × features.
+        layout: how the columns of `design` belong together.
+        codes: label of each row.
+        labels: number of labels.
+        text_hash: digest of each row's text.
+        params: parameters of the recipe.
+        seed: seed of the solver.
+    """
+    fold = folds(text_hash, params.calibration.folds)
+    scored, scores, done = [], [], 0
+    for number in range(params.calibration.folds):
+        rows = np.flatnonzero(fold == number)
+        others = np.flatnonzero(fold != number)
+        if not len(rows) or len(np.unique(codes[others])) < 2:
+            continue
+        train = design[others]
+        linear = fit_linear(train, codes[others], labels, params.model, seed)
+        seen = np.zeros(design.shape[1], dtype=bool)
+        seen[train.indices] = True
+        del train
+        held = _as_if_new(design[rows], seen, layout)
+        scored.append(rows)
+        scores.append(held @ linear.coefficients + linear.intercept)
+        done += len(rows)
+        if done >= params.calibration.most_rows:
+            break
+    if not scored:
+        return OutOfFold(np.empty(0, np.int64), np.empty((0, labels), np.float32))
+    return OutOfFold(np.concatenate(scored), np.concatenate(scores))
+
+
+def _as_if_new(held: sp.csr_matrix, seen: NDArray[np.bool_], layout: Layout) -> sp.csr_matrix:
+    """Held-out rows as the fold's own vectoriser would give them: without what its rows never showed, and scaled anew.
+
+    Without this the scores come out lower than those of truly new products, which lose their unknown tokens before they
+    are scaled, and confidences would not mean the same.
+    """
+    fields = len(layout.ends)
+    rows = np.repeat(np.arange(held.shape[0]), np.diff(held.indptr))
+    place = rows * fields + np.searchsorted(layout.ends, held.indices, side="right")
+    dropped = layout.droppable[held.indices] & ~seen[held.indices]
+    gone = np.bincount(place[dropped], held.data[dropped].astype(np.float64) ** 2, held.shape[0] * fields)
+    before = np.tile(layout.lengths**2, held.shape[0])
+    after = before - gone
+    # A field of which nothing is left has a rounding error for a length.
+    scale = np.sqrt(np.divide(before, after, out=np.zeros_like(before), where=after > 1e-6 * before))
+    held.data *= np.where(dropped, 0.0, scale[place]).astype(np.float32)
+    return held

@@ -1,0 +1,262 @@
+"""The words and word n-grams of a corpus, learnt in batches, and their counts in any text as sparse matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from classifier.lookup import PairLookup, StringLookup
+from classifier.tokens import Tokens, TokenRule, batches, tokenise
+
+__all__ = ["Corpus", "Encoded", "Vocabulary", "count_ids", "learn", "text_starts"]
+
+# Rows tokenised at once: large enough for Polars, small enough for memory (about 1 KiB of text and 1 KiB of ids a row).
+BATCH_ROWS = 25_000
+# Distinct n-grams that are held before batches are summed up: about 0.5 GiB.
+_PENDING_GRAMS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Texts as ids of words.
+
+    Attributes:
+        ids: id of each word in order, -1 where it is not in the vocabulary.
+        starts: where each text begins in `ids`; one longer than there are texts.
+        unknown_ids: for each word that is not in the vocabulary its place in `unknown`, -1 for the others; None where
+            nobody asked.
+        unknown: the distinct words that are not in the vocabulary.
+    """
+
+    ids: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    unknown_ids: NDArray[np.int32] | None = None
+    unknown: pl.Series | None = None
+
+    @property
+    def rows(self) -> int:
+        """Number of texts."""
+        return len(self.starts) - 1
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words, and the n-grams of them that are worth counting.
+
+    Attributes:
+        words: distinct words, sorted by code point; the position is the id.
+        grams: for n = 2, 3, …: pairs (id of the first n-1 words, id of the last word), sorted; the position is the id.
+        rule: how text becomes words.
+    """
+
+    words: pl.Series
+    grams: tuple[tuple[NDArray[np.int32], NDArray[np.int32]], ...]
+    rule: TokenRule
+
+    @cached_property
+    def lookup(self) -> StringLookup:
+        """Word to id."""
+        return StringLookup(self.words)
+
+    @cached_property
+    def gram_lookups(self) -> tuple[PairLookup, ...]:
+        """Pair to id, for each n from 2."""
+        sizes = [len(self.words), *(len(first) for first, _ in self.grams)]
+        return tuple(
+            PairLookup(first, last, sizes[level], len(self.words)) for level, (first, last) in enumerate(self.grams)
+        )
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of entries for n = 1, 2, …"""
+        return [len(self.words), *(len(first) for first, _ in self.grams)]
+
+    def encode(self, texts: pl.Series, *, keep_unknown: bool = False) -> Encoded:
+        """Tokenise texts and look their words up."""
+        tokens = tokenise(texts, self.rule)
+        ids, starts = self.lookup.ids(tokens.words), text_starts(tokens.lengths)
+        if not keep_unknown:
+            return Encoded(ids, starts)
+        strange = ids < 0
+        words = tokens.words.filter(pl.Series(strange))
+        unknown = words.unique(maintain_order=True)
+        unknown_ids = np.full(len(ids), -1, dtype=np.int32)
+        unknown_ids[strange] = StringLookup(unknown).ids(words)
+        return Encoded(ids, starts, unknown_ids, unknown)
+
+    def counts(self, encoded: Encoded, dtype: type[np.floating] = np.float32) -> list[sp.csr_matrix]:
+        """How often each entry occurs in each text: one matrix (texts × entries) for n = 1, 2, …"""
+        matrices = [count_ids(encoded.ids, encoded.starts, len(self.words), dtype)]
+        current = encoded.ids
+        for n, lookup in enumerate(self.gram_lookups, start=2):
+            current = _gram_ids(current, encoded, n, lookup)
+            matrices.append(count_ids(current, encoded.starts, len(lookup), dtype))
+        return matrices
+
+    def names(self, n: int) -> pl.Series:
+        """The entries of that n as text, words joined by a space."""
+        if n == 1:
+            return self.words
+        first, last = self.grams[n - 2]
+        return self.names(n - 1).gather(first) + " " + self.words.gather(last)
+
+    def names_of(self, n: int, ids: NDArray[np.int32]) -> pl.Series:
+        """Some entries of that n as text."""
+        if n == 1:
+            return self.words.gather(ids)
+        first, last = self.grams[n - 2]
+        return self.names_of(n - 1, first[ids]) + " " + self.words.gather(last[ids])
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What learning leaves behind: the vocabulary, how common its entries are, and the corpus as ids.
+
+    Attributes:
+        vocabulary: every entry that occurs in at least `min_rows` texts.
+        in_rows: for each n, in how many texts an entry occurs (int64).
+        parts: the corpus, encoded, batch by batch; all batches share one list of unknown words: those that are too rare.
+    """
+
+    vocabulary: Vocabulary
+    in_rows: tuple[NDArray[np.int64], ...]
+    parts: list[Encoded]
+
+
+def learn(texts: pl.Series, rule: TokenRule, longest: int, min_rows: int, most: int | None = None) -> Corpus:
+    """Collect the words and n-grams up to `longest` words that occur in at least `min_rows` texts.
+
+    With `most`, the bar is raised until no more entries than that are left, words first. Tokenises once; holds the ids of all words (4 bytes each) and, for one n at a time, the distinct n-grams.
+    An n-gram that is common enough is made of words that are, so nothing is lost by dropping rare words first.
+    """
+    words, in_rows, parts = _learn_words(texts, rule, min_rows, most)
+    left = None if most is None else most - len(words)
+    grams: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
+    rows_of = [in_rows]
+    current = [part.ids for part in parts]
+    size = len(words)
+    for n in range(2, longest + 1):
+        table = _most_common(_learn_grams(current, parts, n, min_rows), left).sort("key")
+        left = None if left is None else left - table.height
+        keys = table["key"].to_numpy()
+        first, last = (keys >> 32).astype(np.int32), (keys & 0xFFFFFFFF).astype(np.int32)
+        grams.append((first, last))
+        rows_of.append(table["rows"].to_numpy())
+        if n < longest:
+            lookup = PairLookup(first, last, size, len(words))
+            current = [_gram_ids(ids, part, n, lookup) for ids, part in zip(current, parts, strict=True)]
+        size = len(first)
+    vocabulary = Vocabulary(words, tuple(grams), rule)
+    return Corpus(vocabulary, tuple(rows_of), parts)
+
+
+def _learn_words(
+    texts: pl.Series, rule: TokenRule, min_rows: int, most: int | None
+) -> tuple[pl.Series, NDArray[np.int64], list[Encoded]]:
+    tables, local = [], []
+    for rows in batches(len(texts), BATCH_ROWS):
+        table, part = _batch_words(tokenise(texts[rows], rule))
+        tables.append(table)
+        local.append((table["word"], part))
+    empty = pl.DataFrame(schema={"word": pl.String, "rows": pl.Int64})
+    everything = pl.concat([empty, *tables]).group_by("word").agg(pl.col("rows").sum())
+    table = _most_common(everything.filter(pl.col("rows") >= min_rows), most).sort("word")
+    words = table["word"].rechunk()
+    rare = everything.join(table, on="word", how="anti")["word"].sort().rechunk()
+    lookup = StringLookup(pl.concat([words, rare]))
+    parts = [_joined(lookup.ids(own), part, len(words), rare) for own, part in local]
+    return words, table["rows"].to_numpy(), parts
+
+
+def _joined(ids_of_own: NDArray[np.int32], part: Encoded, known: int, rare: pl.Series) -> Encoded:
+    """A batch in ids of its own words, put into ids of all words: below `known` the vocabulary's, then the rare ones'."""
+    ids = ids_of_own[part.ids] if len(ids_of_own) else part.ids
+    is_known = ids < known
+    return Encoded(np.where(is_known, ids, -1), part.starts, np.where(is_known, -1, ids - known).astype(np.int32), rare)
+
+
+def _batch_words(tokens: Tokens) -> tuple[pl.DataFrame, Encoded]:
+    """Words of one batch with the number of texts they are in, and the batch in ids of those words."""
+    words = tokens.words.unique()
+    starts = text_starts(tokens.lengths)
+    ids = StringLookup(words).ids(tokens.words)
+    counts = count_ids(ids, starts, len(words), np.float32)
+    rows = np.bincount(counts.indices, minlength=len(words))
+    return pl.DataFrame({"word": words, "rows": rows}), Encoded(ids, starts)
+
+
+def _learn_grams(current: list[NDArray[np.int32]], parts: list[Encoded], n: int, min_rows: int) -> pl.DataFrame:
+    pending = [pl.DataFrame(schema={"key": pl.Int64, "rows": pl.Int64})]
+    for ids, part in zip(current, parts, strict=True):
+        places, first, last = _gram_places(ids, part, n)
+        rows = np.searchsorted(part.starts, places, side="right").astype(np.int32)
+        keys = (first.astype(np.int64) << 32) | last
+        own = pl.DataFrame({"key": keys, "row": rows}).unique().group_by("key").agg(pl.len().cast(pl.Int64).alias("rows"))
+        pending.append(own)
+        if sum(table.height for table in pending) > _PENDING_GRAMS:
+            pending = [_summed(pending)]
+    return _summed(pending).filter(pl.col("rows") >= min_rows)
+
+
+def _most_common(table: pl.DataFrame, most: int | None) -> pl.DataFrame:
+    """Entries in at least so many rows that no more than `most` are left; never part of those that are equally common."""
+    if most is None or table.height <= most:
+        return table
+    bar = table["rows"].sort(descending=True)[max(most, 0)]
+    return table.filter(pl.col("rows") > bar)
+
+
+def _summed(tables: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(tables).group_by("key").agg(pl.col("rows").sum())
+
+
+def _gram_places(
+    current: NDArray[np.int32], encoded: Encoded, n: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Where an n-gram of known words begins, with the ids of its first n-1 words and of its last word."""
+    reach = n - 1
+    if len(current) <= reach:
+        return np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32)
+    first, last = current[:-reach], encoded.ids[reach:]
+    known = (first >= 0) & (last >= 0)
+    # The last n-1 places of a text have no n-gram: it would run into the next text.
+    for back in range(1, n):
+        ends = encoded.starts[1:] - back
+        known[ends[(ends >= 0) & (ends < len(known))]] = False
+    places = np.flatnonzero(known)
+    return places, first[places], last[places]
+
+
+def _gram_ids(current: NDArray[np.int32], encoded: Encoded, n: int, lookup: PairLookup) -> NDArray[np.int32]:
+    places, first, last = _gram_places(current, encoded, n)
+    ids = np.full(len(encoded.ids), -1, dtype=np.int32)
+    ids[places] = lookup.ids(first, last)
+    return ids
+
+
+def text_starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+
+
+def count_ids(
+    ids: NDArray[np.int32], starts: NDArray[np.int64], width: int, dtype: type[np.floating]
+) -> sp.csr_matrix:
+    """Occurrences of each id in each text; ids of -1 do not count. Columns of a row are sorted."""
+    known = ids >= 0
+    if known.all():
+        kept, ends = ids.copy(), starts
+    else:
+        kept = ids[known]
+        ends = np.concatenate([[0], np.cumsum(known)])[starts]
+    index = np.int32 if len(kept) < np.iinfo(np.int32).max else np.int64
+    matrix = sp.csr_matrix(
+        (np.ones(len(kept), dtype=dtype), kept.astype(index, copy=False), ends.astype(index)),
+        shape=(len(starts) - 1, width),
+    )
+    matrix.sum_duplicates()
+    return matrix

@@ -1,0 +1,140 @@
+"""Writes the pages of docs/ that come from the code: commands, settings, recipes. scripts/docs runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import os
+import re
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import typer
+
+DOCS = Path(__file__).resolve().parent
+WIDTH = "110"
+"""Columns of the help texts in docs/cli.md."""
+
+
+def main() -> int:
+    """Write the generated pages; with --check only compare them. Returns 1 when one was out of date there."""
+    pages = {"cli.md": cli_page(), "settings.md": settings_page(), "recipes.md": recipes_page()}
+    old = [name for name, text in pages.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != text]
+    for name in old:
+        if "--check" in sys.argv[1:]:
+            print(f"docs/{name} is out of date: run scripts/docs")
+        else:
+            (DOCS / name).write_text(pages[name], encoding="utf-8")
+            print(f"wrote docs/{name}")
+    return 1 if old and "--check" in sys.argv[1:] else 0
+
+
+def commands() -> Iterator[list[str]]:
+    """Every command as the words that call it, groups before their members, in the order of --help."""
+    from aisle.cli import app
+
+    def below(command: Any, words: list[str]) -> Iterator[list[str]]:
+        yield words
+        for name, member in getattr(command, "commands", {}).items():
+            yield from below(member, [*words, name])
+
+    return below(typer.main.get_command(app), [])
+
+
+def help_of(words: list[str]) -> str:
+    """What `aisle WORDS --help` prints."""
+    from aisle.cli import run
+
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = WIDTH
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            run([*words, "--help"])
+    finally:
+        os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
+    return "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
+
+
+def cli_page() -> str:
+    """docs/cli.md."""
+    helped = [f"## aisle {' '.join(words)}\n\n```text\n{help_of(words)}\n```\n" for words in commands() if words]
+    return "\n".join([_template("cli"), *helped])
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    from core.settings import Settings
+
+    lines = ["| Variable | Value | Default | What it does |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        shown = "not set" if field.default is None else f"`{_as_written(field.default)}`"
+        lines.append(f"| `AISLE_{name.upper()}` | {_kind(field)} | {shown} | {field.description} |")
+    return _template("settings").replace("<!-- table -->", "\n".join(lines))
+
+
+def recipes_page() -> str:
+    """docs/recipes.md: parameters, bounds and defaults from the models, meanings from their docstrings."""
+    from classifier.recipes import RecipeParams
+
+    lines = ["| Parameter | Value | Default | Meaning |", "|---|---|---|---|"]
+    for part, group in RecipeParams.model_fields.items():
+        model: Any = group.annotation
+        meanings = _attributes(model)
+        for name, field in model.model_fields.items():
+            default = f"`{_as_written(field.default)}`"
+            lines.append(f"| `{part}.{name}` | {_kind(field)} | {default} | {meanings[name]} |")
+    return _template("recipes").replace("<!-- table -->", "\n".join(lines))
+
+
+def _attributes(model: type) -> dict[str, str]:
+    """Name and meaning of what a class's docstring lists under `Attributes:`."""
+    listed = inspect.cleandoc(model.__doc__ or "").partition("Attributes:")[2]
+    entries = re.findall(r"^    (\w+): (.+(?:\n {6,}.+)*)", listed, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _template(name: str) -> str:
+    """What is written by hand of a generated page: docs/templates/<name>.md, with a line that says so."""
+    marker = "<!-- Written by scripts/docs; edit docs/templates/{}.md, or the code that it describes. -->\n\n"
+    return marker.format(name) + (DOCS / "templates" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def _kind(field: Any) -> str:
+    """A setting's type and bounds, in words."""
+    bounds = [
+        f"{sign} {getattr(entry, key)}" for entry in field.metadata for key, sign in _SIGNS if hasattr(entry, key)
+    ]
+    return ", ".join([_type_name(field.annotation), *bounds])
+
+
+def _as_written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_SIGNS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+_NAMES = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "Path": "path",
+    "SecretStr": "secret text",
+}
+
+
+def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return " or ".join(_type_name(part) for part in get_args(annotation) if part is not type(None))
+    return _NAMES.get(annotation.__name__, str(annotation.__name__))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The rows that the Great Expectations suite runs on: all of them, or a seeded sample taken while batches stream by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from expectations.checks import Check
+from expectations.decide import failures
+from expectations.rules import Rule, compile  # noqa: A004 - the field's word
+
+if TYPE_CHECKING:
+    from catalogs.spec import CatalogSpec
+
+__all__ = ["MOST_ROWS", "Sample", "asked"]
+
+MOST_ROWS = 200_000
+"""Great Expectations takes about a second for this many rows, and seconds more for each million."""
+
+ROW = "row"
+
+
+def asked(rules: Sequence[Rule]) -> list[tuple[str, Rule, Check]]:
+    """Every check with its rule and the name of its column in the sample; equal values share a column."""
+    columns: dict[str, pl.Expr] = {}
+    found = []
+    for rule in rules:
+        for check in rule.checks:
+            name = check.column
+            while name in columns and not columns[name].meta.eq(check.value):
+                name += "′"
+            columns[name] = check.value
+            found.append((name, rule, check))
+    return found
+
+
+class Sample:
+    """A uniform sample of all rows added, the same for a seed however the rows were cut into batches.
+
+    Every row draws a number, and the `most_rows` smallest stay: memory is bounded by them and one batch. Only the
+    values that rules ask about are kept, beside what the Polars expressions decided about the row.
+
+    Args:
+        spec: the catalogue.
+        seed: of the draw.
+        most_rows: rows kept at most.
+        rules: the catalogue's compiled rules, for callers that have them already.
+
+    Attributes:
+        seen: rows added.
+        drawn: the numbers that the kept rows drew.
+        kept: the kept rows, in parts: position, values and what Polars decided.
+    """
+
+    def __init__(
+        self, spec: CatalogSpec, seed: int, most_rows: int = MOST_ROWS, rules: Sequence[Rule] | None = None
+    ) -> None:
+        self.name = spec.name
+        self.rules = compile(spec) if rules is None else list(rules)
+        self.most_rows = most_rows
+        self.seed = seed
+        self.seen = 0
+        columns = {name: check.value for name, _, check in asked(self.rules)}
+        self._values = [value.alias(name) for name, value in columns.items()]
+        self._random = np.random.default_rng(seed)
+        self.drawn = np.empty(0)
+        self.kept: list[pl.DataFrame] = []
+
+    @property
+    def sampled(self) -> bool:
+        """Whether rows were left out."""
+        return self.seen > self.most_rows
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Take the rows of a canonical frame into account, good and bad."""
+        drawn = self._random.random(frame.height)
+        rows = pl.Series(ROW, np.arange(self.seen, self.seen + frame.height), dtype=pl.Int64)
+        self.seen += frame.height
+        if self.drawn.size == self.most_rows:
+            # Most rows of a long run cannot get in any more: don't even look at their values.
+            chosen = drawn < self.drawn.max()
+            frame, drawn, rows = frame.filter(pl.Series(chosen)), drawn[chosen], rows.filter(pl.Series(chosen))
+        part = pl.concat(
+            [
+                rows.to_frame(),
+                frame.with_columns(pl.struct(self._values).alias("values")).select("values"),
+                failures(frame, self.rules).select(pl.struct(pl.all()).alias("broken")),
+            ],
+            how="horizontal",
+        )
+        self.drawn = np.concatenate([self.drawn, drawn])
+        self.kept = [*self.kept, part]
+        self.trim()
+
+    @classmethod
+    def merged(cls, samples: Sequence[Sample]) -> Sample:
+        """One sample of all rows that `samples` of one catalogue, each with a seed of its own, have seen, in order."""
+        whole = copy(samples[0])
+        for other in samples[1:]:
+            whole.drawn = np.concatenate([whole.drawn, other.drawn])
+            whole.kept = whole.kept + [part.with_columns(pl.col(ROW) + whole.seen) for part in other.kept]
+            whole.seen += other.seen
+            whole.trim()
+        return whole
+
+    def trim(self) -> None:
+        """Keep the rows that drew the smallest numbers."""
+        if self.drawn.size > self.most_rows:
+            keep = np.sort(np.argpartition(self.drawn, self.most_rows - 1)[: self.most_rows])
+            self.drawn = self.drawn[keep]
+            self.kept = [pl.concat(self.kept)[keep]]
+
+    @property
+    def rows(self) -> pl.Series:
+        """Positions of the kept rows among all that were added, from 0, ascending."""
+        return self._frame()[ROW]
+
+    @property
+    def values(self) -> pl.DataFrame:
+        """What the checks ask about, a column each (`asked`)."""
+        return self._frame().select(pl.col("values").struct.unnest())
+
+    @property
+    def broken(self) -> pl.DataFrame:
+        """What Polars decided: a boolean column a rule, True where it is broken."""
+        return self._frame().select(pl.col("broken").struct.unnest())
+
+    def _frame(self) -> pl.DataFrame:
+        if len(self.kept) > 1:
+            self.kept = [pl.concat(self.kept)]
+        if not self.kept:
+            values = pl.Struct({value.meta.output_name(): pl.Null for value in self._values})
+            broken = pl.Struct({rule.name: pl.Boolean for rule in self.rules})
+            return pl.DataFrame(schema={ROW: pl.Int64, "values": values, "broken": broken})
+        return self.kept[0]

@@ -1,0 +1,1 @@
+"""What people look at: pages for eyes, JSON for machines."""

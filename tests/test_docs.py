@@ -1,0 +1,191 @@
+"""What can be used is documented, and what is documented works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from aisle.cli import app
+from catalogs import registry, spec
+from core import errors
+from docs import generate
+from tests import stored
+from warehouse.home import get_home
+from warehouse.publish import VIEWS, publish
+from warehouse.query import query
+
+PROJECT = Path(__file__).resolve().parent.parent
+PAGES = sorted([PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "The catalogue": spec.CatalogSpec,
+    "label": spec.LabelSpec,
+    "fields": spec.FieldSpec,
+    "source": spec.SourceSpec,
+    "expectations": spec.RuleSpec,
+    "accept": spec.AcceptSpec,
+    "gate": spec.GateSpec,
+    "holdout": spec.HoldoutSpec,
+    "recipe": spec.RecipeSpec,
+    "drift": spec.DriftSpec,
+}
+
+
+def page(name: str) -> str:
+    return (PROJECT / "docs" / name).read_text(encoding="utf-8")
+
+
+def sections(text: str) -> dict[str, str]:
+    """Text below each `## heading`."""
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def cells(text: str) -> list[list[str]]:
+    """Rows of the Markdown tables in a text, without headers."""
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
+    stripped = [[cell.strip() for cell in row] for row in rows]
+    rules = [i for i, row in enumerate(stripped) if set("".join(row)) <= {"-"}]
+    return [row for i, row in enumerate(stripped) if i not in rules and i + 1 not in rules]
+
+
+def blocks(kind: str) -> list[Any]:
+    """Fenced blocks of one kind in all pages, each named by its page."""
+    found = []
+    for path in PAGES:
+        texts = re.findall(rf"^```{kind}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        found += [pytest.param(text, id=f"{path.name}-{i}") for i, text in enumerate(texts)]
+    return found
+
+
+def command_lines() -> list[Any]:
+    """Every `aisle …` line in help texts and in the pages' shell examples."""
+    helped = [line for words in generate.commands() for line in generate.help_of(words).splitlines()]
+    shown = [line for block in blocks("console") for line in block.values[0].splitlines()]
+    lines = {line.strip() for line in helped + shown if re.match(r"\s*aisle [a-z]", line)}
+    return sorted(lines)
+
+
+def parse(line: str) -> None:
+    """Parse a command line as aisle would, without running it."""
+    words = shlex.split(re.split(r" [<|] | +# ", line)[0])[1:]
+    command: Any = typer.main.get_command(app)
+    while getattr(command, "commands", None) and words:
+        command = command.commands[words.pop(0)]
+    command.make_context("aisle", words)
+
+
+@pytest.mark.parametrize("name", ["cli", "settings", "recipes"])
+def test_generated_pages_are_up_to_date(name: str):
+    written = {"cli": generate.cli_page, "settings": generate.settings_page, "recipes": generate.recipes_page}[name]()
+    assert page(f"{name}.md") == written, "run scripts/docs"
+
+
+@pytest.mark.parametrize("words", list(generate.commands()), ids=" ".join)
+def test_every_command_says_what_it_does_takes_json_and_shows_an_example(words: list[str]):
+    text = generate.help_of(words)
+    example = "Start with:" if not words else f"aisle {' '.join(words)}"
+    assert example in text.partition("\n\nOptions:")[2]
+    assert "[OPTIONS]" in text
+    about = text.split("\n\n")[1]
+    assert len(about) > 20
+    if "COMMAND [ARGS]" not in text:
+        assert "--json" in text
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_every_command_line_shown_is_one_that_aisle_takes(line: str):
+    parse(line)
+
+
+def test_a_command_line_that_aisle_does_not_take_is_noticed():
+    with pytest.raises(typer.TyperException):
+        parse("aisle run newsgroups --no-such-option")
+
+
+def test_every_view_is_described_with_its_columns_and_types(home: Path):
+    publish(get_home())
+    described = sections(page("views.md"))
+    assert set(described) == set(VIEWS)
+    for view in VIEWS:
+        columns = [list(row) for row in query(get_home(), f"DESCRIBE {view}").rows]
+        documented = [[name.strip("`"), kind] for name, kind, _ in cells(described[view])]
+        assert documented == [row[:2] for row in columns], view
+
+
+@pytest.mark.parametrize("sql", blocks("sql"))
+def test_sql_in_the_pages_runs(home: Path, sql: str):
+    stored.night([("1", "a long title", "Books"), ("2", "short", "Toys")], bad=1)
+    for statement in sql.split(";"):
+        if statement.strip():
+            query(get_home(), statement)
+
+
+def test_every_error_is_described():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert [row[0].strip("`") for row in cells(page("errors.md"))] == [kind.__name__ for kind in kinds]
+    assert all(meaning and advice for _, meaning, advice in cells(page("errors.md")))
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_of_a_catalogue_is_described_with_its_default(section: str):
+    rows = cells(sections(page("catalogues.md"))[section])
+    documented = {key: row for row in rows for key in re.findall(r"`(\w+)`", row[0])}
+    fields = SECTIONS[section].model_fields
+    described = [key for key, row in documented.items() if len(row) == 4]
+    assert sorted(described) == sorted(fields)
+    for key, field in fields.items():
+        default = field.default
+        if key == "name" and section == "The catalogue":
+            continue  # taken from the file's name
+        if default is PydanticUndefined and field.default_factory is None:
+            assert "needed" in documented[key][2], key
+        elif isinstance(default, str | int | float) and not isinstance(default, bool) and default != "":
+            assert f"{default:g}" if isinstance(default, float) else str(default) in documented[key][2], key
+
+
+def test_every_builtin_catalogue_is_named():
+    text = page("catalogues.md")
+    assert [path.stem for path in registry.BUILTIN.glob("*.toml") if f"`{path.stem}`" not in text] == []
+
+
+@pytest.mark.parametrize("toml", blocks("toml"))
+def test_catalogues_in_the_pages_are_valid(tmp_path: Path, toml: str):
+    file = tmp_path / "shown.toml"
+    file.write_text(toml, encoding="utf-8")
+    assert registry.check(file).title == tomllib.loads(toml)["title"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path):
+    links = re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    for link in [link for link in links if "://" not in link]:
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists(), f"{path.name}: {link}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings], link
+
+
+def test_every_page_can_be_reached():
+    index, readme = page("index.md"), (PROJECT / "README.md").read_text(encoding="utf-8")
+    for path in (PROJECT / "docs").glob("*.md"):
+        if path.name != "index.md":
+            assert f"({path.name})" in index, path.name
+            assert f"(docs/{path.name})" in readme, path.name
+
+
+@pytest.mark.parametrize("variable", ["PREFECT_SERVER_ANALYTICS_ENABLED", "DO_NOT_TRACK", "GX_ANALYTICS_ENABLED"])
+def test_usage_analytics_are_switched_off_where_the_settings_page_says(variable: str):
+    places = next(row[2] for row in cells(page("settings.md")) if row[0] == f"`{variable}`")
+    for place in places.split(", "):
+        assert f'os.environ.setdefault("{variable}"' in (PROJECT / place).read_text(encoding="utf-8"), place

@@ -1,0 +1,225 @@
+"""What is installed, and how: the locks, the scripts, the wheel, the deployments and the images' recipe."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+PROJECT = Path(__file__).resolve().parent.parent
+LEVELS = ("api", "pipeline", "dev")
+SCRIPTS = [*sorted((PROJECT / "scripts").iterdir()), PROJECT / ".ci" / "run"]
+# Written in two parts: this file is searched too.
+REGISTRY_HOSTS = ("pypi" + ".org", "python" + "hosted.org", "pypi" + ".python.org")
+NOT_OURS = {".git", ".venv", "var", "dist", "build"}
+
+
+def lock(level: str) -> dict[str, str]:
+    """Locked versions by package."""
+    text = (PROJECT / "requirements" / f"{level}.txt").read_text()
+    return dict(re.findall(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", text, flags=re.MULTILINE))
+
+
+def pyproject() -> dict:
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize("level", ["uv", *LEVELS])
+def test_every_locked_package_has_a_hash_and_no_host(level: str):
+    text = (PROJECT / "requirements" / f"{level}.txt").read_text()
+    blocks = re.split(r"\n(?=[a-z0-9])", text)
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert "://" not in text
+    assert "--index" not in text
+
+
+def test_each_lock_is_part_of_the_next():
+    api, pipeline, dev = (lock(level).items() for level in LEVELS)
+    assert api <= pipeline <= dev
+
+
+def test_the_api_installs_without_orchestration_validation_and_drift_libraries():
+    assert lock("api").keys().isdisjoint({"prefect", "great-expectations", "evidently", "pandas", "sqlalchemy"})
+    assert lock("pipeline").keys() >= {"prefect", "great-expectations", "evidently"}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_locks_hold_what_the_project_asks_for(level: str):
+    project = pyproject()["project"]
+    wanted = list(project["dependencies"])
+    for extra in LEVELS[1 : LEVELS.index(level) + 1]:
+        wanted += [line for line in project["optional-dependencies"][extra] if not line.startswith("aisle[")]
+    locked = lock(level)
+    for requirement in map(Requirement, wanted):
+        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        assert name in locked, f"{name} is not in requirements/{level}.txt: run scripts/lock"
+        assert requirement.specifier.contains(locked[name]), f"{name} {locked[name]}: run scripts/lock"
+
+
+def test_the_pinned_installer_carries_the_build_backend():
+    backend = Requirement(pyproject()["build-system"]["requires"][0])
+    assert backend.specifier.contains(lock("uv")["uv"])
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_can_be_run(script: Path):
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_no_file_names_a_package_registry():
+    for path in PROJECT.rglob("*"):
+        parts = path.relative_to(PROJECT).parts
+        if parts[0] in NOT_OURS or "__pycache__" in parts or parts[0].endswith("_cache") or not path.is_file():
+            continue
+        text = path.read_bytes()
+        assert not any(host.encode() in text for host in REGISTRY_HOSTS), path
+
+
+def test_a_finished_install_is_left_alone(tmp_path: Path):
+    project = copy_of_the_project(tmp_path)
+    make_venv_look_installed(project, "dev")
+    for level in ("uv", *LEVELS):
+        result = install_nothing(project, level)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_changed_lock_is_installed_again(tmp_path: Path):
+    project = copy_of_the_project(tmp_path)
+    make_venv_look_installed(project, "dev")
+    with (project / "requirements" / "dev.txt").open("a") as file:
+        file.write("# another\n")
+    result = install_nothing(project, "dev")
+    assert result.returncode == 1, "it went to work, and found no interpreter to do it with"
+    assert "no usable Python" in result.stderr
+
+
+def test_nothing_is_installed_into_an_interpreter_that_only_looks_like_a_venv(tmp_path: Path):
+    project = copy_of_the_project(tmp_path)
+    (project / ".venv" / "bin").mkdir(parents=True)
+    (project / ".venv" / "bin" / "python").symlink_to(Path(sys.executable).resolve())
+    result = install_nothing(project, "dev")
+    assert result.returncode == 1
+    assert "no usable Python" in result.stderr
+
+
+def test_without_a_usable_python_it_says_what_to_do(tmp_path: Path):
+    project = copy_of_the_project(tmp_path)
+    result = install_nothing(project, "api")
+    assert result.returncode == 1
+    assert "no-such-python must be 3.11 or newer" in result.stderr
+    assert "hint:" in result.stderr
+    assert not (project / ".venv").exists()
+
+
+def test_an_unknown_level_is_a_wrong_option(tmp_path: Path):
+    result = install(copy_of_the_project(tmp_path), "everything")
+    assert result.returncode == 2
+    assert "scripts/install [api|pipeline|dev]" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_half_made_venv_is_made_anew_and_works(tmp_path: Path):
+    """Downloads what the API needs, unless the installer has it in its cache."""
+    project = copy_of_the_project(tmp_path)
+    (project / ".venv" / "bin").mkdir(parents=True)
+    (project / ".venv" / ".installing").write_text("4194305\n")  # above the largest process id there is
+    result = install(project, "api")
+    assert result.returncode == 0, result.stderr
+    assert "making it anew" in result.stdout
+    python = project / ".venv" / "bin" / "python"
+    code = "import core.errors, catalogs, classifier, warehouse, api; print(core.errors.__file__)"
+    found = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert Path(found.stdout.strip()).is_relative_to(project)
+    assert (project / ".venv" / "bin" / "aisle").exists()
+    assert install(project, "api").stdout == ""
+
+
+def test_the_wheel_holds_all_that_is_not_python_too(tmp_path: Path):
+    uv = Path(sys.prefix) / "bin" / "uv"
+    if not uv.exists():
+        pytest.skip("no uv in this environment: scripts/install brings it")
+    project = copy_of_the_project(tmp_path)
+    command = [uv, "build", "--quiet", "--offline", "--wheel", "--out-dir", tmp_path / "dist", project]
+    subprocess.run(command, check=True)
+    with zipfile.ZipFile(next((tmp_path / "dist").glob("*.whl"))) as wheel:
+        packed = set(wheel.namelist())
+    for package in packages():
+        for path in (PROJECT / package).rglob("*"):
+            if path.is_file() and path.suffix != ".pyc":
+                assert str(path.relative_to(PROJECT)) in packed
+
+
+def test_deployments_name_flows_that_take_their_parameters():
+    deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
+    entrypoints = {entry["entrypoint"] for entry in deployments}
+    assert entrypoints == {f"flows/{name}.py:{name}" for name in ("ingest", "train", "score", "monitor", "nightly")}
+    for entry in deployments:
+        path, name = entry["entrypoint"].split(":")
+        flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+        inspect.signature(flow.fn).bind(**entry["parameters"])
+
+
+def test_the_images_are_built_from_a_base_of_ones_choice_and_run_as_nobody_special():
+    text = (PROJECT / "Dockerfile").read_text()
+    stages = re.findall(r"^FROM (\S+) AS (\S+)", text, flags=re.MULTILINE)
+    assert [name for _, name in stages][-2:] == ["api", "pipeline"]
+    known = {"${BASE_IMAGE}"}
+    for base, name in stages:
+        assert base in known
+        known.add(name)
+    assert re.search(r"^USER 10001:10001$", text, flags=re.MULTILINE)
+    assert 'ENTRYPOINT ["aisle"]' in text
+
+
+def test_an_image_gets_every_package_of_the_project():
+    allowed = {line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert set(packages()) <= allowed
+    assert {"pyproject.toml", "requirements/*.txt", "README.md"} <= allowed
+
+
+def packages() -> list[str]:
+    return pyproject()["tool"]["uv"]["build-backend"]["module-name"]
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    project = folder / "project"
+    project.mkdir()
+    for name in [*packages(), "requirements", "scripts"]:
+        shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, project)
+    return project
+
+
+def install(project: Path, level: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [project / "scripts" / "install", level]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+def install_nothing(project: Path, level: str) -> subprocess.CompletedProcess[str]:
+    """Run the script where it finds no interpreter, and could fetch no package even if it got further."""
+    nowhere = str(project / "empty")
+    fetch_nothing = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": nowhere, "PIP_CONFIG_FILE": os.devnull}
+    fetch_nothing |= {"UV_OFFLINE": "1", "UV_CACHE_DIR": nowhere}
+    return install(project, level, PYTHON="no-such-python", **fetch_nothing)
+
+
+def make_venv_look_installed(project: Path, level: str) -> None:
+    """A virtual environment without pip, and the stamp that a finished install leaves."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
+    files = [project / "requirements" / "uv.txt", project / "requirements" / f"{level}.txt", project / "pyproject.toml"]
+    content = b"".join(path.read_bytes() for path in files)
+    checksum = subprocess.run(["cksum"], input=content, capture_output=True, check=True).stdout.decode()
+    (project / ".venv" / f".installed-{level}").write_text(f"{checksum}{project.resolve()}\n")

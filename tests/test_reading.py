@@ -1,0 +1,623 @@
+"""Source files become raw rows: every row is read or rejected with a reason, whatever the file looks like."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import http.server
+import io
+import json
+import threading
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from catalogs import jsonl
+from catalogs.normalise import normalise
+from catalogs.readers import read
+from catalogs.registry import check, load
+from catalogs.sources import resolve
+from catalogs.spec import CatalogSpec
+from core.errors import (
+    AisleError,
+    ColumnMissing,
+    SourceCorrupt,
+    SourceEmpty,
+    SourceEncoding,
+    SourceFormat,
+    SourceMissing,
+    SourceUnreachable,
+)
+from core.settings import get_settings
+
+SHOP = CatalogSpec.model_validate(
+    {
+        "name": "shop",
+        "title": "A shop",
+        "id": "sku",
+        "label": {"column": "aisle"},
+        "fields": [
+            {"name": "title", "kind": "text"},
+            {"name": "brand", "kind": "keyword"},
+            {"name": "related", "kind": "ids"},
+            {"name": "price", "kind": "number"},
+        ],
+    }
+)
+PLAIN = SHOP.model_copy(update={"id": None})
+
+
+class Read:
+    """All batches of one source, put together."""
+
+    def __init__(self, source, spec=SHOP, *, batch_rows=1000, staging=None, **options):
+        path = source if isinstance(source, list) else str(source)
+        files = resolve(path, spec, staging)
+        self.batches = [batch for file in files for batch in read(file, spec, batch_rows, **options)]
+        self.frame = pl.concat(batch.frame for batch in self.batches)
+        self.rejects = pl.concat(batch.rejects for batch in self.batches)
+        self.read = sum(batch.read for batch in self.batches)
+        assert self.read == self.frame.height + self.rejects.height
+        assert all(self.rejects["reasons"].list.len() > 0)
+
+    @property
+    def reasons(self):
+        return {row: reasons[0] for row, _, reasons in self.rejects.iter_rows()}
+
+
+@pytest.fixture
+def write(tmp_path, home):
+    def _write(name, content):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = content.encode() if isinstance(content, str) else content
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        return path
+
+    return _write
+
+
+def lines(*records):
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+# --- JSON lines -------------------------------------------------------------------------------------------------
+
+
+def test_jsonl_keeps_the_raw_line_and_its_number(write):
+    text = '{"sku": "1", "title": "a", "aisle": "x"}\n\n  \r\n{"title": "b", "sku": "2"}\r\n{"sku":"3","title":"c"}'
+    got = Read(write("a.jsonl", "\ufeff" + text))
+    assert got.frame["source_row"].to_list() == [1, 4, 5]
+    assert got.frame["raw"].to_list() == [line for line in text.replace("\r", "").split("\n") if line.strip()]
+    assert got.frame["aisle"].to_list() == ["x", None, None]
+    assert got.rejects.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("column", "given_value", "kept"),
+    [
+        ("title", ["red", "shoe"], "red shoe"),
+        ("title", ["red", "", None, "shoe"], "red shoe"),
+        ("title", [], None),
+        ("title", [["red"], ["big", "shoe"]], "red big shoe"),
+        ("title", {"en": "shoe"}, '{"en":"shoe"}'),
+        ("title", 12, "12"),
+        ("title", 12.0, "12"),
+        ("title", 0.1, "0.1"),
+        ("title", 1e-7, "0.0000001"),
+        ("title", 10**22, str(10**22)),
+        ("title", True, "true"),
+        ("title", None, None),
+        ("title", float("nan"), None),
+        ("title", float("inf"), None),
+        ("related", "B01", ["B01"]),
+        ("related", ["B01", None, 7, 1.5], ["B01", "7", "1.5"]),
+        ("related", [["B01"], {"a": 1}], ["B01", '{"a":1}']),
+        ("related", [], []),
+        ("related", 5, ["5"]),
+        ("related", None, None),
+        ("price", 12.5, "12.5"),
+        ("price", ["$5"], "$5"),
+        ("aisle", ["shoes"], "shoes"),
+    ],
+)
+@pytest.mark.parametrize("neighbour", ["ordinary", "odd"])
+def test_values_of_another_json_type_are_kept(write, column, given_value, kept, neighbour):
+    """Alone among ordinary lines, and beside one that Polars refuses: the same value either way."""
+    records = [{"sku": "1", "title": "t"}, {"sku": "2", "title": "t", column: given_value}]
+    if neighbour == "odd":
+        records.append({"sku": "3", "title": {"odd": [1]}})
+    got = Read(write("a.jsonl", lines(*records)))
+    assert got.frame[column].to_list()[1] == kept
+    assert got.rejects.is_empty()
+
+
+def test_broken_lines_are_rejected_and_the_others_are_read(write):
+    good = [{"sku": str(n), "title": f"t{n}"} for n in range(50)]
+    bad = {
+        10: ('{"sku": "x", "title": ', "not valid JSON"),
+        20: ("[1, 2]", "not a JSON object but a list"),
+        21: ("null", "not a JSON object but null"),
+        22: ("42", "not a JSON object but a number"),
+        30: ('{"sku": "y"}, {"sku": "z"}', "not valid JSON"),
+        31: ('{"sku": "y"}{"sku": "z"}', "not valid JSON"),
+        40: ("[" * 3000 + "]" * 3000, "not valid JSON"),
+    }
+    text = lines(*good).splitlines()
+    for number in sorted(bad):
+        text.insert(number - 1, bad[number][0])
+    got = Read(write("a.jsonl", "\n".join(text)))
+    assert got.read == 57
+    assert got.frame["sku"].to_list() == [str(n) for n in range(50)]
+    assert got.reasons.keys() == bad.keys()
+    assert all(bad[number][1] in reason for number, reason in got.reasons.items())
+    assert got.rejects["raw"].to_list() == [bad[number][0] for number in sorted(bad)]
+
+
+def test_two_halves_and_a_double_never_pass_as_two_whole_lines(write):
+    """Polars decodes many lines as one array; a line that closes another's brackets must not go unseen."""
+    text = ['{"sku":"1","title":"a","x":[{"q":1}', '{"q":2}]}', '{"sku":"2","title":"b"}, {"sku":"3","title":"c"}']
+    good = [f'{{"sku":"{n}","title":"t"}}' for n in range(10, 20)]
+    got = Read(write("a.jsonl", "\n".join(good[:5] + text + good[5:])))
+    assert got.frame["sku"].to_list() == [str(n) for n in range(10, 20)] or got.read == 13
+    assert got.read == 13
+
+
+def test_what_pythons_json_writes_is_read(write):
+    got = Read(write("a.jsonl", '{"sku":"1","title":"a\\ud800b","price":NaN}\n{"sku":"2","title":"tab\there"}\n'))
+    assert got.rejects.is_empty()
+    assert got.frame["price"].to_list() == [None, None]
+    assert got.frame["title"].to_list() == ["a\0b", "tab\there"]
+
+
+def test_a_line_beyond_the_limit_costs_only_itself(write, monkeypatch):
+    monkeypatch.setenv("AISLE_MAX_LINE_MIB", "1")
+    get_settings.cache_clear()
+    long = '{"sku":"long","title":"' + "x" * (9 << 20) + '"}'
+    short = '{"sku":"short","title":"' + "x" * (1 << 20) + '"}'
+    text = "\n".join(
+        [lines({"sku": "1", "title": "a"}).strip(), long, short, lines({"sku": "2", "title": "b"}).strip()]
+    )
+    got = Read(write("a.jsonl", text))
+    assert got.frame["sku"].to_list() == ["1", "2"]
+    assert got.frame["source_row"].to_list() == [1, 4]
+    assert got.reasons.keys() == {2, 3}
+    assert "longer than 1 MiB" in got.reasons[2]
+    assert [len(raw) for raw in got.rejects["raw"]] == [64 << 10, 64 << 10]
+
+
+def test_a_line_that_is_not_utf8_is_rejected_among_good_ones(write):
+    good = [json.dumps({"sku": str(n), "title": "é"}, ensure_ascii=False).encode() for n in range(30)]
+    got = Read(write("a.jsonl", b"\n".join([*good[:7], b'{"sku":"x","title":"caf\xe9"}', *good[7:]])))
+    assert got.frame.height == 30
+    assert got.reasons == {8: "not UTF-8: byte 0xe9 at column 24"}
+    assert got.rejects["raw"].to_list() == ['{"sku":"x","title":"caf\ufffd"}']
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=6,
+)
+RECORDS = st.lists(
+    st.dictionaries(st.sampled_from(["sku", "title", "brand", "related", "price", "aisle", "other"]), JSON_VALUES),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(RECORDS)
+def test_both_ways_through_a_slice_give_the_same_values(records):
+    """Whether Polars decodes a line or Python does depends on its neighbours; the values must not."""
+    columns = PLAIN.source_columns
+    for line in map(json.dumps, records):
+        record, problem = jsonl._parse(line)
+        assert problem is None
+        decoded = jsonl._decode(pl.Series([line]), columns)
+        if decoded is not None:
+            in_python = jsonl._frame_in_python([record], columns)
+            assert jsonl.as_declared(decoded, PLAIN).equals(jsonl.as_declared(in_python, PLAIN))
+        else:
+            assert not jsonl._is_ordinary(record, columns)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.binary(max_size=30), max_size=20), st.integers(1, 7))
+def test_every_line_of_any_file_is_read_or_rejected(write, garbage, batch_rows):
+    good = [json.dumps({"sku": "1", "title": "t"}).encode()] * (len(garbage) * 100 + 200)
+    content = b"\n".join([*good, *garbage])
+    path = write("a.jsonl", content)
+    if content[:4096].count(0) * 3 > 4096:
+        return
+    got = Read(path, batch_rows=batch_rows * 500)
+    blank = [not line.strip() for line in content.split(b"\n")]
+    read_or_not = sorted([*got.frame["source_row"], *got.rejects["source_row"]])
+    may_be_blank = {number for number, is_blank in enumerate(blank, 1) if is_blank}
+    assert set(read_or_not) | may_be_blank >= set(range(1, len(blank) + 1)) - may_be_blank
+    assert len(set(read_or_not)) == len(read_or_not)
+
+
+# --- whole files --------------------------------------------------------------------------------------------------
+
+
+def refused(kind, source, spec=SHOP, **options):
+    with pytest.raises(kind) as caught:
+        Read(source, spec, **options)
+    assert caught.value.where, "an error says where"
+    assert caught.value.hint, "an error says what to do"
+    return caught.value
+
+
+def test_gzip_is_told_by_its_bytes_and_may_have_several_members(write):
+    one, two = lines({"sku": "1", "title": "a"}), lines({"sku": "2", "title": "b"})
+    packed = gzip.compress(one.encode()) + gzip.compress(b"") + gzip.compress(two.encode()) + b"\0" * 512
+    for name in ("a.jsonl", "named.json"):
+        got = Read(write(name, packed))
+        assert got.frame["sku"].to_list() == ["1", "2"]
+
+
+def test_truncated_or_altered_gzip_is_corrupt(write):
+    packed = gzip.compress(lines(*({"sku": str(n), "title": f"t{n * n}"} for n in range(5000))).encode())
+    altered = bytearray(packed)
+    altered[-6] ^= 0xFF
+    middle = bytearray(packed)
+    middle[len(packed) // 2] ^= 0xFF
+    assert "it ends in the middle" in refused(SourceCorrupt, write("a.jsonl", packed[: len(packed) // 2])).message
+    assert "it ends in the middle" in refused(SourceCorrupt, write("b.jsonl", packed[:-3])).message
+    assert "incorrect data check" in refused(SourceCorrupt, write("c.jsonl", bytes(altered))).message
+    refused(SourceCorrupt, write("d.jsonl", bytes(middle)))
+    refused(SourceCorrupt, write("e.jsonl", packed + b"trailing"))
+    path = write("f.jsonl", lines({"sku": "1", "title": "a"}))
+    assert "does not begin like gzip" in refused(SourceCorrupt, path.rename(path.with_suffix(".jsonl.gz"))).message
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", ""),
+        ("a.jsonl", "\n \n"),
+        ("a.jsonl.gz", ""),
+        ("a.csv", ""),
+        ("a.csv", "sku,title\n"),
+        ("a.csv", "\n\n"),
+    ],
+)
+def test_a_file_without_rows_is_empty(write, name, content):
+    refused(SourceEmpty, write(name, content))
+
+
+def test_a_json_array_is_answered_with_jq(write):
+    for content in (json.dumps([{"sku": "1"}]), json.dumps([{"sku": "1"}, {"sku": "2"}], indent=2)):
+        error = refused(SourceFormat, write("a.json", content))
+        assert "jq -c '.[]'" in error.hint
+
+
+def test_a_file_of_another_format_is_refused(write, tmp_path):
+    assert "cannot be read" in refused(SourceFormat, write("a.jsonl", "sku,title\n1,a\n2,b\n")).message
+    assert "cannot be read" in refused(SourceFormat, write("b.jsonl", json.dumps({"sku": "1"}, indent=2))).message
+    assert "begins like JSON" in refused(SourceFormat, write("c.csv", lines({"sku": "1"}))).message
+    assert "begins like HTML" in refused(SourceFormat, write("d.csv", "<html><body>login</body></html>")).message
+    assert "ZIP" in refused(SourceFormat, write("e.csv", b"PK\x03\x04rest")).message
+    assert "is not Parquet" in refused(SourceFormat, write("f.parquet", "sku,title\n1,a\n")).message
+    pl.DataFrame({"sku": ["1"], "title": ["a"]}).write_parquet(tmp_path / "g.csv")
+    assert "it is Parquet" in refused(SourceFormat, tmp_path / "g.csv").message
+    assert "does not say" in refused(SourceFormat, write("h.dat", "sku,title\n1,a\n")).message
+    declared = SHOP.model_copy(update={"source": SHOP.source.model_copy(update={"format": "csv"})})
+    assert Read(write("h.dat", "sku,title\n1,a\n"), declared).frame.height == 1
+
+
+def test_a_file_that_is_not_utf8_is_refused_as_a_whole(write):
+    text = lines(*({"sku": str(n), "title": "café"} for n in range(40)))
+    assert "40 of 40 lines" in refused(SourceEncoding, write("a.jsonl", text.encode("latin-1"))).message
+    refused(SourceEncoding, write("b.jsonl", text.encode("utf-16")))
+    refused(SourceEncoding, write("c.csv", "sku,title\n1,café\n2,cafés\n".encode("utf-16-le")))
+    refused(SourceEncoding, write("d.csv", "sku,title\n1,café\n2,cafés\n".encode("latin-1")))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
+def test_a_missing_column_is_named_with_the_closest(write, tmp_path, name):
+    frame = pl.DataFrame({"sku": ["1"], "titel": ["a"], "aisel": ["x"]})
+    path = tmp_path / name
+    {"a.jsonl": frame.write_ndjson, "a.csv": frame.write_csv, "a.parquet": frame.write_parquet}[name](path)
+    error = refused(ColumnMissing, path)
+    assert "'title'" in error.message
+    assert "did you mean titel?" in error.hint
+    frame = frame.rename({"titel": "title"})
+    {"a.jsonl": frame.write_ndjson, "a.csv": frame.write_csv, "a.parquet": frame.write_parquet}[name](path)
+    assert Read(path).frame["aisle"].to_list() == [None], "a label may be missing unless it is needed"
+    assert "aisel" in refused(ColumnMissing, path, need_label=True).hint
+
+
+def test_a_label_that_comes_late_in_a_file_is_there(write):
+    text = lines(*({"sku": str(n), "title": "t"} for n in range(30)), {"sku": "x", "title": "t", "aisle": "shoes"})
+    assert Read(write("a.jsonl", text), batch_rows=10, need_label=True).read == 31
+
+
+# --- delimited ----------------------------------------------------------------------------------------------------
+
+
+def test_csv_records_keep_their_first_line_and_raw_text(write):
+    text = 'sku,title\n1,"a\nb ""c"""\n\n2,plain\n'
+    got = Read(write("a.csv", text.replace("\n", "\r\n")))
+    assert got.frame["source_row"].to_list() == [2, 5]
+    assert got.frame["title"].to_list() == ['a\nb "c"', "plain"]
+    assert got.frame["raw"].to_list() == ['1,"a\nb ""c"""', "2,plain"]
+
+
+def test_header_names_may_have_spaces_and_a_bom(write):
+    got = Read(write("a.tsv", "\ufeff sku \t title\tAisle, \n1\ta\tx\n"))
+    assert got.frame["sku"].to_list() == ["1"]
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 3, 1000])
+def test_a_quote_that_is_never_closed_costs_its_own_line(write, batch_rows):
+    text = 'sku,title\n1,"never closed\n2,fine\n3,"also ""fine"""\n4,"two\nlines"\n5,5" disc\n6,"open at the end\n'
+    got = Read(write("a.csv", text), batch_rows=batch_rows)
+    assert got.frame["sku"].to_list() == ["2", "3", "4", "5"]
+    assert got.frame["title"].to_list() == ["fine", 'also "fine"', "two\nlines", '5" disc']
+    assert got.reasons == {2: "a quote is opened and never closed", 8: "a quote is opened and never closed"}
+    assert got.rejects["raw"].to_list() == ['1,"never closed', '6,"open at the end']
+
+
+def test_many_open_quotes_do_not_take_forever(write):
+    text = "sku,title\n" + '1,"open\n' * 300 + "2,fine\n" * 20_000
+    got = Read(write("a.csv", text), batch_rows=50_000)
+    assert (got.frame.height, got.rejects.height) == (20_000, 300) or got.read == 20_300
+
+
+def test_a_row_of_another_width_is_rejected_with_both_widths(write):
+    got = Read(write("a.csv", "sku,title\n1,a\n2\n3,c,d\n4,\n5,e\n"))
+    assert got.frame["sku"].to_list() == ["1", "4", "5"]
+    assert got.reasons == {3: "1 cells where the header has 2", 4: "3 cells where the header has 2"}
+
+
+def test_a_damaged_line_inside_a_record_rejects_the_record(write):
+    text = b'sku,title\n1,a\n2,"caf\xe9\nmore"\n' + b"3,c\n" * 200
+    got = Read(write("a.csv", text))
+    assert got.frame.height == 201
+    assert list(got.reasons) == [3]
+    assert "not UTF-8" in got.reasons[3]
+
+
+def test_a_header_with_another_separator_is_recognised(write):
+    error = refused(ColumnMissing, write("a.csv", "sku\ttitle\n1\ta\n"))
+    assert "tabs" in error.message
+    declared = SHOP.model_copy(update={"source": SHOP.source.model_copy(update={"separator": ";"})})
+    assert Read(write("b.csv", "sku;title\n1;a,b\n"), declared).frame["title"].to_list() == ["a,b"]
+
+
+def test_a_needed_column_that_stands_twice_is_refused(write):
+    assert "2 times" in refused(SourceFormat, write("a.csv", "sku,title,title\n1,a,b\n")).message
+
+
+def test_lists_in_cells_are_json_or_python_or_separated(write):
+    cells = ['"[""a"", ""b""]"', "\"['a', 'b']\"", '"a,b"', "a", "", "[broken"]
+    got = Read(write("a.csv", "sku,title,related\n" + "".join(f"1,t,{cell}\n" for cell in cells)))
+    assert got.frame["related"].to_list() == [["a", "b"], ["a", "b"], ["a", "b"], ["a"], [""], ["[broken"]]
+
+
+CELLS = st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"]), max_size=6)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(CELLS, CELLS | st.just('"\n,"'), CELLS), min_size=1, max_size=12), st.integers(1, 5))
+def test_whatever_csv_writes_is_read_back_in_batches_of_any_size(write, rows, batch_rows):
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerows([("sku", "title", "aisle"), *rows])
+    got = Read(write("a.csv", out.getvalue()), batch_rows=batch_rows)
+    assert got.rejects.is_empty()
+    assert got.frame.select("sku", "title", "aisle").rows() == rows
+    raws = list(csv.reader(io.StringIO("\n".join(got.frame["raw"]))))
+    assert [tuple(row) for row in raws] == rows
+
+
+# --- Parquet ------------------------------------------------------------------------------------------------------
+
+
+def test_parquet_columns_of_any_type_become_text(write, tmp_path):
+    frame = pl.DataFrame(
+        {
+            "sku": [1, 2, 3],
+            "title": [["a", None, "b"], [], None],
+            "brand": pl.Series(["x", "y", None], dtype=pl.Categorical),
+            "related": ["r1", None, "r3"],
+            "price": [12.5, 2011.0, float("nan")],
+            " aisle ": [True, None, False],
+            "binary": [b"\xff", b"", None],
+        }
+    )
+    frame.write_parquet(tmp_path / "a.parquet")
+    got = Read(tmp_path / "a.parquet", batch_rows=2)
+    assert got.frame["source_row"].to_list() == [1, 2, 3]
+    assert got.frame["sku"].to_list() == ["1", "2", "3"]
+    assert got.frame["title"].to_list() == ["a b", "", None]
+    assert got.frame["brand"].to_list() == ["x", "y", None]
+    assert got.frame["related"].to_list() == [["r1"], None, ["r3"]]
+    assert got.frame["price"].to_list() == ["12.5", "2011", None]
+    assert got.frame["aisle"].to_list() == ["true", None, "false"]
+    assert json.loads(got.frame["raw"][0])["title"] == ["a", None, "b"]
+
+
+def test_damaged_parquet_is_corrupt(tmp_path, home):
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"sku": [str(n) for n in range(999)], "title": ["t"] * 999}).write_parquet(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(SourceCorrupt, path)
+    pl.DataFrame(schema={"sku": pl.String, "title": pl.String}).write_parquet(path)
+    refused(SourceEmpty, path)
+
+
+# --- sources ------------------------------------------------------------------------------------------------------
+
+
+def test_folders_and_globs_are_sorted_and_lists_keep_their_order(write, tmp_path):
+    for name in ("in/b.jsonl", "in/a.csv", "in/sub/c.jsonl.gz"):
+        content = "sku,title\n1,t\n" if name.endswith("csv") else lines({"sku": name, "title": "t"})
+        write(name, content)
+    write("in/_SUCCESS", "x")
+    write("in/.hidden.jsonl", "x")
+    write("in/readme.md", "x")
+    write("in/empty.jsonl", "")
+    base = tmp_path / "in"
+
+    def found(source):
+        return [str(Path(file.name).relative_to(base)) for file in resolve(source, SHOP, tmp_path)]
+
+    assert found(str(base)) == ["a.csv", "b.jsonl", "sub/c.jsonl.gz"]
+    assert found(f"{base}/*.jsonl")[0] == "b.jsonl" if (base / "empty.jsonl").unlink() is None else False
+    assert found(f"{base}/**/*.jsonl*") == ["b.jsonl", "sub/c.jsonl.gz"]
+    assert found([f"{base}/b.jsonl", f"{base}/a.csv", f"{base}/b.jsonl"]) == ["b.jsonl", "a.csv"]
+
+
+def test_what_is_not_there_is_named_with_what_is_near(write, tmp_path):
+    write("products.jsonl", lines({"sku": "1", "title": "t"}))
+    assert "did you mean products.jsonl" in refused(SourceMissing, tmp_path / "product.jsonl").hint
+    assert "no folder" in refused(SourceMissing, tmp_path / "nowhere" / "a.jsonl").hint
+    assert "no file matches" in refused(SourceMissing, tmp_path / "*.csv").message
+    (tmp_path / "bare").mkdir()
+    assert "no file that can be read" in refused(SourceMissing, tmp_path / "bare").message
+
+
+@pytest.fixture
+def web(tmp_path):
+    """A real web server over a folder."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def do_GET(self):
+            if "secret" in self.path:
+                self.send_error(403)
+            elif "cut" in self.path:
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b"{")
+            else:
+                super().do_GET()
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_address_is_streamed_and_read(web, tmp_path, home):
+    folder, address = web
+    (folder / "p.jsonl.gz").write_bytes(gzip.compress(lines({"sku": "1", "title": "t"}).encode()))
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    source = f"{address}/p.jsonl.gz?token=hush"
+    assert Read(source, staging=staging).frame["sku"].to_list() == ["1"]
+    [file] = resolve(source, SHOP, staging)
+    assert file.name == f"{address}/p.jsonl.gz", "what stands in every row tells no token"
+    assert "HTTP 404" in refused(SourceMissing, f"{address}/none.jsonl", staging=staging).message
+    assert "HTTP 403" in refused(SourceUnreachable, f"{address}/secret.jsonl", staging=staging).message
+    refused(SourceUnreachable, f"{address}/cut.jsonl", staging=staging)
+    refused(SourceUnreachable, "http://127.0.0.1:1/x.jsonl", staging=staging)
+    refused(SourceUnreachable, "ftp://127.0.0.1/x.jsonl", staging=staging)
+
+
+def test_s3_keys_prefixes_and_globs_are_streamed_and_read(tmp_path, home, monkeypatch):
+    import obstore
+    from moto.server import ThreadedMotoServer
+    from obstore.store import S3Store
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    try:
+        import boto3
+
+        boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1").create_bucket(Bucket="shop")
+        store = S3Store("shop")
+        for name in ("day/a.jsonl", "day/b.jsonl", "day/_SUCCESS", "other.csv"):
+            obstore.put(
+                store, name, (lines({"sku": name, "title": "t"}) if "json" in name else "sku,title\n1,t\n").encode()
+            )
+        assert Read("s3://shop/other.csv", staging=tmp_path).frame["sku"].to_list() == ["1"]
+        for source in ("s3://shop/day", "s3://shop/day/", "s3://shop/day/*.jsonl"):
+            assert Read(source, staging=tmp_path).frame["sku"].to_list() == ["day/a.jsonl", "day/b.jsonl"]
+        refused(SourceMissing, "s3://shop/none.jsonl", staging=tmp_path)
+        refused(AisleError, "s3://no-such-bucket/a.jsonl", staging=tmp_path)
+    finally:
+        server.stop()
+
+
+# --- real files ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["exercise_train.tsv", "exercise_test.tsv"])
+def test_asos_is_read_as_the_default_readers_do(shared_data, home, name):
+    path = shared_data / "asos" / name
+    got = Read(path, load("asos"))
+    assert got.rejects.is_empty()
+    by_pandas = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    by_polars = pl.read_csv(path, separator="\t", infer_schema=False)
+    for column in ("name", "description", "productIdentifier"):
+        assert got.frame[column].to_list() == by_pandas[column].to_list() == by_polars[column].to_list()
+    products = normalise(got.frame, load("asos"), name)
+    text = [f"{name};{text}" for name, text in products.select("name", "description").iter_rows()]
+    assert text == (by_pandas["name"] + ";" + by_pandas["description"]).to_list()
+
+
+def test_pricerunner_has_spaces_around_its_header_names(shared_data, home, tmp_path):
+    toml = tmp_path / "pricerunner.toml"
+    toml.write_text(
+        'title = "PriceRunner"\nid = "product ID"\nkeep = ["Listing Date"]\n'
+        '[label]\ncolumn = "Category Label"\naliases = {fridge = "Fridges", CPU = "CPUs"}\n'
+        '[[fields]]\nname = "title"\ncolumn = "Product Title"\nkind = "text"\n'
+    )
+    spec = check(toml)
+    got = Read(shared_data / "pricerunner" / "products_extended_35311.csv", spec, batch_rows=10_000, need_label=True)
+    products = normalise(got.frame, spec, "p.csv")
+    assert (got.read, got.rejects.height) == (35_311, 0)
+    assert products["title"].null_count() == 172
+    assert products["known_path"].null_count() == 44
+    assert "CPU" not in products["known_path"].list.first().unique().to_list()
+
+
+def test_elo7s_two_files_fit_one_catalogue(shared_data, home):
+    spec = load("elo7")
+    products = Read(shared_data / "elo7" / "products.csv", spec, need_label=True)
+    test = Read(shared_data / "elo7" / "test_products.csv", spec)
+    assert (products.read, test.read) == (23_990, 500)
+    assert products.rejects.is_empty()
+    assert test.rejects.is_empty()
+    assert products.frame["concatenated_tags"].null_count() == 23_990
+    assert test.frame["concatenated_tags"].null_count() == 0
+
+
+@pytest.mark.parametrize(
+    ("catalog", "path", "rows"),
+    [
+        ("newsgroups", "newsgroups/train.jsonl.gz", 3_441),
+        ("newsgroups", "newsgroups/test.jsonl.gz", 2_289),
+        ("gpc", "mwpd_gpc/train.jsonl.gz", 10_012),
+        ("myntra", "myntra/styles.csv", 35_084),
+        ("amazon_india", "amazon_india/products.parquet", 82_271),
+        ("amazon", "amazon2018/meta_Magazine_Subscriptions.json.gz", 3_385),
+    ],
+)
+def test_every_row_of_the_real_sets_is_read(shared_data, home, catalog, path, rows):
+    got = Read(shared_data / path, load(catalog), batch_rows=7_000, need_label=True)
+    assert (got.read, got.frame.height) == (rows, rows)
