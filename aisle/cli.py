@@ -59,7 +59,7 @@ def _add(group: typer.Typer, name: str, function: Callable[..., Any], *examples:
     group.command(name, epilog=f"\b\n{heading}:\n{shown}")(function)
 
 
-_add(app, "demo", demo.demo, "aisle demo", "aisle demo --rows 2000 --home /tmp/shop")
+_add(app, "demo", demo.demo, "aisle demo", "aisle demo --rows 2000 --home shop")
 _catalogs = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(_catalogs, name="catalogs", epilog="\b\nExample:\n  aisle catalogs")
 _add(_catalogs, "list", catalogues.list_catalogs, "aisle catalogs list --json")

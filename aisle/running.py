@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -34,10 +35,11 @@ def _tell_that_a_server_starts() -> None:
 
 
 def prepare() -> None:
-    """Set what libraries read when they are imported. Call before importing `flows`."""
+    """Set what Prefect reads when it is imported. Call before importing `flows`, which import it."""
     if not debugging():
         # Prefect writes the trace of a failed step to stderr; here it is told once, by name. Its server has the trace.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    importlib.import_module("core.orchestration")  # it sets the rest, and must be the first to import Prefect
 
 
 @contextmanager

@@ -14,7 +14,7 @@ PLACES = ("accepted", "review", "pending", "rejected", "repeated", "unchanged")
 """Where a row that was read ends: in exactly one of these."""
 
 LABELS_SHOWN = 30
-"""Labels of an evaluation that are shown, the largest; JSON has them all."""
+"""Labels of an evaluation that are shown, the largest; of each level of a path, a third. JSON has them all."""
 
 
 def ingested(result: IngestResult) -> str:
@@ -107,10 +107,11 @@ def evaluated(result: Mapping[str, Any]) -> str:
     lines = [", ".join([head, *left]), facts(_overall(result))]
     accepted = result["accepted"]
     lines.append(f"  accepted unseen: {count(accepted['rows'])} rows, {score(accepted['accuracy'])} of them right")
-    for level, found in (result.get("levels") or {"": result}).items():
-        if level:
-            lines += [f"{level}:", facts(_overall(found))]
-        lines.append(_labels(found.get("labels", {})))
+    levels = result.get("levels")
+    if not levels:
+        return "\n".join([*lines, _labels(result["labels"], LABELS_SHOWN)])
+    for level, found in levels.items():
+        lines += [f"{level}:", facts(_overall(found)), _labels(found["labels"], LABELS_SHOWN // 3)]
     return "\n".join(lines)
 
 
@@ -133,14 +134,14 @@ def _overall(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(shown, score(found.get(name))) for shown, name in names]
 
 
-def _labels(labels: Mapping[str, Mapping[str, Any]]) -> str:
+def _labels(labels: Mapping[str, Mapping[str, Any]], most: int) -> str:
     largest = sorted(labels.items(), key=lambda item: -item[1]["support"])
     rows = [
         [label, found["support"], *(score(found[name]) for name in ("precision", "recall", "f1"))]
-        for label, found in largest[:LABELS_SHOWN]
+        for label, found in largest[:most]
     ]
     text = table(["label", "rows", "precision", "recall", "F1"], rows)
-    left = len(largest) - LABELS_SHOWN
+    left = len(largest) - most
     return text if left <= 0 else f"{text}\n… and {left:,} smaller labels: --json has them all"
 
 

@@ -56,7 +56,7 @@ class Tensor(BaseModel):
     """Values of one field for all products of a request."""
 
     name: str = Field(examples=["title"])
-    shape: list[Annotated[int, Field(ge=0)]] = Field(min_length=1, max_length=2, examples=[[1]])
+    shape: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, max_length=2, examples=[[1]])
     datatype: str = Field(examples=["BYTES"])
     parameters: dict[str, Any] | None = None
     data: list[Any] = Field(examples=[["Steel watering can"]])
@@ -221,12 +221,14 @@ def _products(inputs: list[Tensor]) -> list[dict[str, Any]]:
         BodyRefusal: tensors that do not fit their shapes, or each other.
     """
     rows = inputs[0].shape[0]
-    products: list[dict[str, Any]] = [{} for _ in range(rows)]
     for number, tensor in enumerate(inputs):
         problem = _tensor_problem(tensor, rows)
         if problem is not None:
             key, detail = problem
             raise invalid([FieldProblem(pointer=pointer_to("inputs", number, key), detail=detail)])
+    # Not before: a shape costs nothing to write, so only one that its data bear out says how much memory to take.
+    products: list[dict[str, Any]] = [{} for _ in range(rows)]
+    for tensor in inputs:
         width = tensor.shape[1] if len(tensor.shape) == 2 else 1
         values = tensor.data
         if width != 1 and len(values) != rows:

@@ -149,12 +149,28 @@ def of_validation(error: RequestValidationError) -> Refusal:
     if any(entry["loc"][:1] != ("body",) for entry in entries):
         named = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in entries)
         return Refusal(422, named)
-    problems: dict[str, FieldProblem] = {}
+    found: dict[str, list[str]] = {}
     for entry in entries:
-        pointer = pointer_to(*entry["loc"][1:])
-        # A union says once for every member what it would have liked; the first says enough.
-        problems.setdefault(pointer, FieldProblem(pointer=pointer, detail=_in_words(entry)))
-    return invalid(list(problems.values()))
+        words = found.setdefault(pointer_to(*_steps(entry, error.body)), [])
+        if (said := _in_words(entry)) not in words:
+            words.append(said)
+    # Of a value that could be one thing or another, each is said to be wrong; the deepest complaint is the useful one.
+    deepest = {one: words for one, words in found.items() if not any(other.startswith(f"{one}/") for other in found)}
+    return invalid([FieldProblem(pointer=pointer, detail=" or ".join(words)) for pointer, words in deepest.items()])
+
+
+def _steps(entry: dict[str, Any], body: Any) -> list[str | int]:
+    """The way to a value through the body; pydantic also names the member of a union that it tried."""
+    steps: list[str | int] = []
+    place = list(entry["loc"][1:])
+    for number, step in enumerate(place):
+        inside = (isinstance(body, dict) and step in body) or (isinstance(body, list) and isinstance(step, int))
+        if inside:
+            steps.append(step)
+            body = body[step]
+        elif entry["type"] == "missing" and number == len(place) - 1:
+            steps.append(step)
+    return steps
 
 
 def pointer_to(*steps: str | int) -> str:

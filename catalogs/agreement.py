@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from catalogs.product import RAW, SOURCE_ROW
 from core.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def _field_problems(spec: CatalogSpec) -> Iterator[tuple[str, str]]:
     for column in spec.label.source_columns:
         if column in spec.forbidden:
             yield "label", f"'{column}' is forbidden"
+    for column in {RAW, SOURCE_ROW} & set(spec.source_columns):
+        yield "the file", f"a source column '{column}' cannot be read: Aisle keeps the raw row and its number there"
     if not spec.text_fields:
         yield "fields", "at least one field of kind text is needed"
 

@@ -154,7 +154,7 @@ def whole_file_checked(batches: Iterator[RawBatch], file: SourceFile) -> Iterato
     for batch in batches:
         read, good = read + batch.read, good + batch.frame.height
         undecoded, malformed = undecoded + batch.undecoded, malformed + batch.malformed
-        if example is None and batch.malformed:
+        if example is None and batch.malformed + batch.undecoded:
             example = _first_reason(batch.rejects)
         if read >= ENOUGH_LINES_TO_GIVE_UP and (undecoded + malformed) * 2 >= read:
             break
@@ -165,8 +165,9 @@ def whole_file_checked(batches: Iterator[RawBatch], file: SourceFile) -> Iterato
         text = f"not UTF-8: {undecoded:,} of {read:,} lines cannot be decoded"
         hint = "save it as UTF-8, for example: iconv -f LATIN1 -t UTF-8"
         raise SourceEncoding(text, where=file.name, hint=hint)
-    if malformed * 2 >= read and (malformed > 1 or not good):
-        text = f"not {file.format}: {malformed:,} of {read:,} rows cannot be read. The first: {example}"
+    bad = malformed + undecoded
+    if bad * 2 >= read and (bad > 1 or not good):
+        text = f"not {file.format}: {bad:,} of {read:,} rows cannot be read. The first: {example}"
         hint = "check the file's format; [source] in the catalogue's TOML declares another one"
         raise SourceFormat(text, where=file.name, hint=hint)
 

@@ -33,7 +33,7 @@ __all__ = ["batches"]
 MOST_LINES_OF_A_RECORD = 1_000
 
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
-_NOT_DELIMITED = {"{": "JSON", "[": "JSON", "<": "HTML or XML"}
+_NOT_DELIMITED = {"{": "JSON", "[{": "JSON", "[\n": "JSON", "<": "HTML or XML"}
 
 
 def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label: bool) -> Iterator[RawBatch]:
@@ -203,7 +203,7 @@ def _header(window: _Window, name: str) -> list[str]:
     if start is None:
         raise SourceEmpty("no rows in it", where=name, hint="check what wrote the file")
     window.done, first = start, window.texts[start].lstrip()
-    if kind := _NOT_DELIMITED.get(first[:1]):
+    if kind := _NOT_DELIMITED.get(first[:1]) or _NOT_DELIMITED.get(first[:2]):
         hint = "name the file after its format, or declare it with format under [source] in the catalogue's TOML"
         raise SourceFormat(f"not a table of cells: it begins like {kind}", where=name, hint=hint)
     if "\r" in first.rstrip():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import polars as pl
@@ -28,6 +29,7 @@ SLICE_ROWS = 2_000
 LINES_SEARCHED_FOR_KEYS = 1_000
 
 _TEXTS = pl.List(pl.String)
+_LINE_KEY = secrets.token_hex(8)
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -121,17 +123,17 @@ def _read_slice(lines: pl.DataFrame, spec: CatalogSpec, rejects: Rejects) -> pl.
         return lines.hstack(decoded)
     ordinary, odd, records = [], [], []
     for position, (row, raw) in enumerate(lines.select(SOURCE_ROW, RAW).iter_rows()):
-        record, problem = _parse(raw)
+        record, problem, strict = _parse(raw)
         if problem is not None:
             rejects.add_malformed(row, raw, problem)
-        elif _is_ordinary(record, columns):
+        elif strict and _is_ordinary(record, columns):
             ordinary.append(position)
         else:
             odd.append(position)
             records.append(record)
     if (decoded := _decode(lines[ordinary][RAW], columns)) is None:  # the two parsers disagree: Python has the say
         odd = sorted(ordinary + odd)
-        records = [_parse(raw)[0] for raw in lines[odd][RAW]]
+        records = [_parse(raw).record for raw in lines[odd][RAW]]
         ordinary, decoded = [], pl.DataFrame(schema=dict.fromkeys(columns, _TEXTS))
     made = pl.concat([lines[ordinary].hstack(decoded), lines[odd].hstack(_frame_in_python(records, columns))])
     return made.sort(SOURCE_ROW)
@@ -140,32 +142,44 @@ def _read_slice(lines: pl.DataFrame, spec: CatalogSpec, rejects: Rejects) -> pl.
 def _decode(raw: pl.Series, columns: Sequence[str]) -> pl.DataFrame | None:
     """Objects as one list of texts a column, or None when any line is not an object or holds a nested value.
 
-    Polars is strict here: a single value becomes a list of one, and whatever would be lost or altered is an error.
-    It decodes all lines as one array, so each must begin and end like an object, and their number must come out.
+    Polars is strict here: a single value becomes a list of one, and whatever would be lost or altered is an error. But
+    it decodes all lines as one array, in which a line with two objects makes two rows and two halves of one make one.
+    So each line stands under a key that no file can know: half lines change the number of rows, and second objects
+    lack the key.
     """
-    if not (raw.str.starts_with("{") & raw.str.contains(r"\}\s*$")).all():
-        return None
+    kind = pl.Struct({_LINE_KEY: pl.Struct(dict.fromkeys(columns, _TEXTS))})
     try:
-        decoded = raw.str.json_decode(pl.Struct(dict.fromkeys(columns, _TEXTS)))
+        decoded = pl.select(pl.format(f'{{{{"{_LINE_KEY}":{{}}}}}}', raw)).to_series().str.json_decode(kind)
     except pl.exceptions.PolarsError:
         return None
-    return decoded.struct.unnest() if len(decoded) == len(raw) else None
+    rows = decoded.struct.field(_LINE_KEY)
+    return rows.struct.unnest() if len(rows) == len(raw) and not rows.null_count() else None
 
 
-def _parse(raw: str) -> tuple[Any, str | None]:
-    """The object of a line, or why there is none. Takes what Python's json writes (NaN), and raw control characters."""
+class _Parsed(NamedTuple):
+    """What a line holds: an object, or why there is none. `strict` where it is JSON by the letter."""
+
+    record: dict[str, Any]
+    problem: str | None
+    strict: bool
+
+
+def _parse(raw: str) -> _Parsed:
+    """Takes also what Python's json writes (NaN), and raw control characters."""
+    strict = True
     try:
         record = orjson.loads(raw)
     except orjson.JSONDecodeError:
+        strict = False
         try:
             record = json.loads(raw, strict=False)
         except json.JSONDecodeError as error:
-            return None, f"not valid JSON: {error.msg} at column {error.colno}"
+            return _Parsed({}, f"not valid JSON: {error.msg} at column {error.colno}", strict)
         except (RecursionError, ValueError) as error:
-            return None, f"not valid JSON: {error}"
+            return _Parsed({}, f"not valid JSON: {error}", strict)
     if isinstance(record, dict):
-        return record, None
-    return None, f"not a JSON object but {_KINDS.get(type(record), 'a number')}"
+        return _Parsed(record, None, strict)
+    return _Parsed({}, f"not a JSON object but {_KINDS.get(type(record), 'a number')}", strict)
 
 
 _KINDS = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
@@ -200,7 +214,7 @@ def _joined(entries: pl.Expr) -> pl.Expr:
 def _keys(frame: pl.DataFrame) -> set[str]:
     found: set[str] = set()
     for raw in frame[RAW].head(LINES_SEARCHED_FOR_KEYS):
-        found |= _parse(raw)[0].keys()
+        found |= _parse(raw).record.keys()
     return found
 
 
@@ -208,7 +222,7 @@ def _refuse_array(block: Block, name: str) -> None:
     first = next((line.strip() for line in block.lines if line.strip()), b"")
     if not first.startswith(b"["):
         return
-    _, problem = _parse(first.decode(errors="replace"))
+    problem = _parse(first.decode(errors="replace")).problem
     if problem == "not a JSON object but a list" and not _holds_objects(first):
         return  # one odd line among others: rejected as such
     hint = f"one object a line is needed: jq -c '.[]' {name} > lines.jsonl"

@@ -115,7 +115,8 @@ def _cleaned(field: FieldSpec, spec: CatalogSpec) -> pl.Expr:
     text = _text(field.column, spec)
     if field.kind == "number":
         decimal = spec.source.decimal
-        return text.map_batches(lambda amounts: numbers(amounts, decimal), return_dtype=pl.Float64)
+        amounts = _clean(text, escaped=False)
+        return amounts.map_batches(lambda amounts: numbers(amounts, decimal), return_dtype=pl.Float64)
     return _clean(text, escaped=field.html) if field.kind == "text" else _trimmed(text, escaped=field.html)
 
 

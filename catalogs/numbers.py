@@ -36,7 +36,7 @@ def numbers(amounts: pl.Series, decimal: str = ".") -> pl.Series:
     """A column of amounts as Float64; null where there is none, and for NaN and infinity.
 
     Args:
-        amounts: text.
+        amounts: text without control characters.
         decimal: the decimal sign; "," takes "12.5" as well, where it cannot be a grouped number.
     """
     text = amounts.str.strip_chars()

@@ -47,7 +47,7 @@ def _value(record: Mapping[str, Any], field: FieldSpec, spec: CatalogSpec) -> An
         return _tokens(given) or None
     text = _text(given)
     if field.kind == "number":
-        return number(text, spec.source.decimal)
+        return None if text is None else number(_clean(text, escaped=False), spec.source.decimal)
     if field.kind == "keyword":
         return _token(text, escaped=field.html)
     clean = None if text is None else _clean(text, escaped=field.html)

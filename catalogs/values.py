@@ -17,7 +17,8 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 def as_text(value: Any) -> str | None:
     """One value as text; None for null, NaN and infinite numbers.
 
-    Numbers have no exponent and no needless ".0", as Polars' JSON reader writes them; objects become JSON.
+    Numbers have no exponent and no needless ".0", as Polars' JSON reader writes them (beyond 15 digits the two may pick
+    different texts of the same number); objects become JSON.
     """
     if isinstance(value, str):
         return value

@@ -29,9 +29,8 @@ import polars as pl
 from catalogs.spec import CatalogSpec
 from classifier.calibration import Calibration
 from classifier.card import render_card
-from classifier.model import Model
+from classifier.model import Model, vectoriser_of
 from classifier.recipes import Recipe
-from classifier.vectoriser import ProductVectoriser
 from core.errors import ArtifactDamaged, ModelError
 
 if TYPE_CHECKING:
@@ -208,7 +207,7 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
 def _read(folder: Path, content: dict[str, Any], digest: str) -> Model:
     spec = CatalogSpec.model_validate(content["catalog"])
     recipe = Recipe.model_validate(content["recipe"])
-    vectoriser = ProductVectoriser(spec.fields, recipe)
+    vectoriser = vectoriser_of(spec, recipe)
     for field in vectoriser.fields:
         own = folder / "fields" / field.name
         tables = {path.stem: pl.read_parquet(path) for path in own.glob("*.parquet")}

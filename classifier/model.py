@@ -17,6 +17,7 @@ from catalogs.product import KNOWN_PATH, TEXT_HASH, join_path
 from classifier.calibration import Calibration, calibration_error, fit_calibration
 from classifier.linear import fit_linear
 from classifier.parts import Array, score
+from classifier.prototypes import PrototypeVectoriser, fit_prototype
 from classifier.reasons import REASONS, strongest
 from classifier.thresholds import fit_thresholds
 from classifier.tokens import batches
@@ -151,21 +152,38 @@ def fit(frame: pl.DataFrame, spec: CatalogSpec, recipe: Recipe, seed: int) -> Mo
     """
     labelled = frame.filter(pl.col(KNOWN_PATH).is_not_null())
     paths, codes = _labels(labelled, spec)
-    vectoriser = ProductVectoriser(spec.fields, recipe)
-    design = vectoriser.fit(labelled)
-    if not design.nnz:
-        raise NotEnoughLabels(
-            f"no word or value occurs in two of the {labelled.height:,} labelled rows",
-            where=f"catalogue {spec.name}",
-            hint="give more rows, or check that the catalogue's fields name the columns that describe a product",
-        )
-    held = out_of_fold(
-        design, vectoriser.layout, codes, len(paths), labelled[TEXT_HASH], recipe.params, seed
-    )
-    linear = fit_linear(design, codes, len(paths), recipe.params.model, seed)
-    vectoriser.weigh(linear)
+    vectoriser = vectoriser_of(spec, recipe)
+    vectoriser.check(labelled)
+    if isinstance(vectoriser, PrototypeVectoriser):
+        own_folds = recipe.params.calibration.folds
+        try:
+            intercept, held = fit_prototype(vectoriser, labelled, codes, len(paths), labelled[TEXT_HASH], own_folds)
+        except ValueError as error:
+            raise _no_words(spec, labelled.height) from error
+    else:
+        design = vectoriser.fit(labelled)
+        if not design.nnz:
+            raise _no_words(spec, labelled.height)
+        held = out_of_fold(design, vectoriser.layout, codes, len(paths), labelled[TEXT_HASH], recipe.params, seed)
+        linear = fit_linear(design, codes, len(paths), recipe.params.model, seed)
+        vectoriser.weigh(linear)
+        intercept = linear.intercept
     calibration, thresholds, facts = _trust(held, codes, paths, spec)
-    return Model(spec, recipe, paths, vectoriser, linear.intercept, calibration, thresholds, labelled.height, facts)
+    return Model(spec, recipe, paths, vectoriser, intercept, calibration, thresholds, labelled.height, facts)
+
+
+def vectoriser_of(spec: CatalogSpec, recipe: Recipe) -> ProductVectoriser:
+    """The vectoriser that a recipe uses on a catalogue's products."""
+    kind = PrototypeVectoriser if recipe.is_prototype else ProductVectoriser
+    return kind(spec.fields, recipe)
+
+
+def _no_words(spec: CatalogSpec, rows: int) -> NotEnoughLabels:
+    return NotEnoughLabels(
+        f"no word or value occurs in two of the {rows:,} labelled rows",
+        where=f"catalogue {spec.name}",
+        hint="give more rows, or check that the catalogue's fields name the columns that describe a product",
+    )
 
 
 def _labels(labelled: pl.DataFrame, spec: CatalogSpec) -> tuple[list[list[str]], NDArray[np.int64]]:

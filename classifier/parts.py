@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,8 @@ from scipy.sparse import _sparsetools
 
 __all__ = ["Array", "Part", "normalise_jointly", "row_sums", "score"]
 
-Array = NDArray[np.float32]
+# float32 everywhere but in the prototypes, whose last digits need float64.
+Array: TypeAlias = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class Part:
 
     Attributes:
         field: the field that the tokens stand in.
-        matrix: products × tokens, float32 CSR.
-        weights: tokens × labels, float32, C order (the order in which sparse × dense reads it).
+        matrix: products × tokens, CSR.
+        weights: tokens × labels, of the same type, C order (the order in which sparse × dense reads it).
         names: ids of tokens → the tokens as people read them.
     """
 

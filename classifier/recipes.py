@@ -79,7 +79,7 @@ class CalibrationParams(_Part):
     """
 
     folds: Annotated[int, Field(ge=2, le=50)] = 5
-    most_rows: Annotated[int, Field(ge=100)] = 100_000
+    most_rows: Annotated[int, Field(ge=100)] = 30_000
 
 
 class RecipeParams(_Part):

@@ -122,6 +122,10 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "_columns")
         return np.asarray(self._names.to_list(), dtype=object)
 
+    def names_of(self, columns: NDArray[np.integer]) -> pl.Series:
+        """Some features as text."""
+        return self._names.gather(columns)
+
     @property
     def vocabulary_(self) -> dict[str, int]:
         """Feature → column."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from classifier.linear import fit_linear
 from classifier.parts import Array
 from classifier.recipes import RecipeParams
 
-__all__ = ["OutOfFold", "out_of_fold"]
+__all__ = ["Layout", "OutOfFold", "out_of_fold", "split"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,24 @@ class OutOfFold:
     rows: NDArray[np.int64]
     scores: Array
 
+    @classmethod
+    def of(cls, rows: list[NDArray[np.int64]], scores: list[Array], labels: int) -> OutOfFold:
+        """All folds together; there may be none."""
+        if not rows:
+            return cls(np.empty(0, np.int64), np.empty((0, labels), np.float32))
+        return cls(np.concatenate(rows), np.concatenate(scores))
+
+
+def split(
+    text_hash: pl.Series, count: int, codes: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """For each fold its rows and all others. Folds that are empty, or leave fewer than two labels, are passed over."""
+    fold = folds(text_hash, count)
+    for number in range(count):
+        rows, others = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+        if len(rows) and len(np.unique(codes[others])) >= 2:
+            yield rows, others
+
 
 def out_of_fold(
     design: sp.csr_matrix,
@@ -65,13 +84,8 @@ def out_of_fold(
         params: parameters of the recipe.
         seed: seed of the solver.
     """
-    fold = folds(text_hash, params.calibration.folds)
     scored, scores, done = [], [], 0
-    for number in range(params.calibration.folds):
-        rows = np.flatnonzero(fold == number)
-        others = np.flatnonzero(fold != number)
-        if not len(rows) or len(np.unique(codes[others])) < 2:
-            continue
+    for rows, others in split(text_hash, params.calibration.folds, codes):
         train = design[others]
         linear = fit_linear(train, codes[others], labels, params.model, seed)
         seen = np.zeros(design.shape[1], dtype=bool)
@@ -83,9 +97,7 @@ def out_of_fold(
         done += len(rows)
         if done >= params.calibration.most_rows:
             break
-    if not scored:
-        return OutOfFold(np.empty(0, np.int64), np.empty((0, labels), np.float32))
-    return OutOfFold(np.concatenate(scored), np.concatenate(scores))
+    return OutOfFold.of(scored, scores, labels)
 
 
 def _as_if_new(held: sp.csr_matrix, seen: NDArray[np.bool_], layout: Layout) -> sp.csr_matrix:

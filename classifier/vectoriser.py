@@ -40,17 +40,17 @@ class ProductVectoriser:
     """
 
     def __init__(self, fields: Sequence[FieldSpec], recipe: Recipe) -> None:
-        self.fields = [field_vectoriser(field, recipe.params) for field in fields]
+        self.reads = [field.name for field in fields]
+        self.fields: Sequence[FieldVectoriser] = [field_vectoriser(field, recipe.params) for field in fields]
 
-    @property
-    def widths(self) -> list[int]:
-        """Columns of each design matrix of each field, in order."""
-        return [width for field in self.fields for width in field.widths]
+    def column(self, frame: pl.DataFrame, name: str) -> pl.Series:
+        """The values of a field."""
+        return frame[name]
 
     def fit(self, frame: pl.DataFrame) -> sp.csr_matrix:
         """Learn from training rows; the design matrix (rows × features)."""
         self.check(frame)
-        matrices = [matrix for field in self.fields for matrix in field.fit(frame[field.name])]
+        matrices = [matrix for field in self.fields for matrix in field.fit(self.column(frame, field.name))]
         return sp.hstack(matrices, format="csr", dtype=np.float32)
 
     def weigh(self, linear: Linear) -> None:
@@ -65,7 +65,7 @@ class ProductVectoriser:
 
     def parts(self, frame: pl.DataFrame) -> list[Part]:
         """Tokens of some products with their weights."""
-        return [part for field in self.fields for part in field.parts(frame[field.name])]
+        return [part for field in self.fields for part in field.parts(self.column(frame, field.name))]
 
     @property
     def layout(self) -> Layout:
@@ -85,7 +85,7 @@ class ProductVectoriser:
         Raises:
             ColumnMissing: a field is not there.
         """
-        missing = [field.name for field in self.fields if field.name not in frame.columns]
+        missing = [name for name in self.reads if name not in frame.columns]
         if missing:
             raise ColumnMissing(
                 f"the model reads {', '.join(missing)}, which these products do not have",

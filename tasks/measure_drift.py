@@ -14,6 +14,7 @@ from core.orchestration import artifact_table, step
 from core.settings import get_settings
 from reports import drift
 from warehouse import tables
+from warehouse.policy import decide
 from warehouse.registry import champion
 from warehouse.runs import joined
 from warehouse.scoring import current_rows
@@ -48,6 +49,7 @@ def measure_drift(run_id: str) -> Seen:
     seed = get_settings().seed
     reference = pl.read_parquet(model.folder / "reference.parquet")
     current = current_rows(run, spec, MOST_ROWS, seed)
+    current = current.with_columns(decide(current, run.read("policy"), model.version))
     result = drift.compare(reference, current, spec, comparison="catalogue", seed=seed, most_rows=MOST_ROWS)
     stamped = result.scores.with_columns(
         pl.lit(run_id).alias("run_id"),

@@ -28,7 +28,7 @@ class Verdict:
 def promote_model(
     run_id: str, split: Split, challenger: Registered, evaluation: Evaluation, *, overrule: bool
 ) -> Verdict:
-    """Promote the challenger if it is the first, no worse than the champion on the same hold-out, or `overrule` is given.
+    """Promote the challenger if it is the first, no worse than the champion on the same hold-out, or overruled.
 
     A prototype is evaluated on other rows than the champion, so only `overrule` promotes it.
     """

@@ -19,7 +19,7 @@ from tasks.evaluate_model import Evaluation
 from tasks.fit_model import Candidate
 from tasks.split_rows import Split
 from warehouse import registry
-from warehouse.policy import set_policy
+from warehouse.policy import decide, set_policy
 from warehouse.registry import ModelRecord, Trained
 from warehouse.runs import joined
 
@@ -53,9 +53,11 @@ def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: 
         "metrics": evaluation.metrics,
         "train_s": candidate.train_s,
     }
+    set_policy(run, spec, version, candidate.model.thresholds)
     reference = evaluation.answered.sample(
         min(REFERENCE_ROWS, evaluation.answered.height), seed=get_settings().seed, shuffle=False
     )
+    reference = reference.with_columns(decide(reference, run.read("policy"), version))
     digest = save(candidate.model, folder, facts, reference)
     record = registry.register(
         run,
@@ -71,7 +73,6 @@ def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: 
             train_s=candidate.train_s,
         ),
     )
-    set_policy(run, spec, version, candidate.model.thresholds)
     page = report.write(
         run.reports,
         catalog=run.catalog,

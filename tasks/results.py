@@ -94,7 +94,7 @@ class TrainResult(_AsDict):
 
 @dataclass(frozen=True)
 class ScoreResult(_AsDict):
-    """What a scoring did. rows: scored, reused (answered by this model before), and accepted, review, pending of all."""
+    """What a scoring did. rows: scored, reused (answered before), and accepted, review and pending of all."""
 
     catalog: str
     run_id: str

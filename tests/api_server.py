@@ -69,7 +69,14 @@ def write_sources(folder: Path) -> dict[str, Path]:
     _write_jsonl(found["newsgroups"], [{"text": text, "label": label} for label, text in titles(NEWSGROUPS, 200, 3)])
     found["amazon"] = folder / "amazon.jsonl"
     rows = [
-        {"asin": f"B{n:09d}", "title": text, "description": [text], "main_cat": label, "category": [label], "price": "$3"}
+        {
+            "asin": f"B{n:09d}",
+            "title": text,
+            "description": [text],
+            "main_cat": label,
+            "category": [label],
+            "price": "$3",
+        }
         for n, (label, text) in enumerate(titles(AMAZON, 300, 4))
     ]
     _write_jsonl(found["amazon"], rows)
@@ -184,3 +191,21 @@ def _answers(server: Server) -> bool:
         return server.client.get("/health").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def shared_home(base: Path) -> Path:
+    """A home with a champion of every catalogue of `write_sources`, made once for all test files and processes.
+
+    Args:
+        base: pytest's base folder (`tmp_path_factory.getbasetemp()`); xdist's processes have theirs side by side.
+    """
+    import fcntl
+
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    home, made = shared / "api-home", shared / "api-home-made"
+    with (shared / "api-home.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            fill(home, write_sources(shared / "api-sources"))
+            made.touch()
+    return home

@@ -97,6 +97,7 @@ def test_a_minimal_file_has_defaults_for_the_rest(write):
         (f"forbidden = ['title']\n{MINIMAL}", "fields[0].column: 'title' is forbidden"),
         (f"keep = ['Title']\n{MINIMAL}", "keep[0]: 'Title' is already used by fields[0].name"),
         (f"keep = ['raw']\n{MINIMAL}", "keep[0]: 'raw' is a column of every product"),
+        (f"id = 'raw'\n{MINIMAL}", "a source column 'raw' cannot be read"),
         (MINIMAL.replace('kind = "text"', 'kind = "keyword"'), "fields: at least one field of kind text"),
         (f"{MINIMAL}[[expectations]]\ncolumn='titel'\nrule='not_empty'\nreason='x'", "did you mean title"),
         (

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from aisle.cli import run
@@ -53,6 +55,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert run(["run", "demo", str(source)]) == 0
         yield source
     get_settings.cache_clear()
+
+
+@pytest.fixture
+def shelf(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home with two predictions of the catalogue `shelf`."""
+    monkeypatch.setenv("AISLE_CATALOGS", str(stored.SHELVES))
+    get_settings.cache_clear()
+    stored.night([("1", "a long title", "Books"), ("2", "short", "Toys")])
 
 
 def process(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -180,15 +190,15 @@ def test_a_reader_who_leaves_ends_it_quietly(home: Path):
 # --- sql
 
 
-def test_sql_prints_a_table_and_json(home: Path, aisle: Any):
-    stored.night([("1", "a long title", "Books"), ("2", "short", "Toys")])
+def test_sql_prints_a_table_and_json(shelf: None, aisle: Any):
     sql = "SELECT product_id, label, confidence FROM predictions ORDER BY product_id"
-    assert aisle("sql", sql) == (
-        0,
-        "product_id  label  confidence\n──────────  ─────  ──────────\n1           Books         0.9\n"
-        "2           Toys          0.9\n",
-        "",
-    )
+    table = [
+        "product_id  label  confidence",
+        "──────────  ─────  ──────────",
+        "1           Books         0.9",
+        "2           Toys          0.9",
+    ]
+    assert aisle("sql", sql) == (0, "\n".join(table) + "\n", "")
     code, out, _ = aisle("sql", sql, "--json")
     assert code == 0
     assert json.loads(out)[0] == {"product_id": "1", "label": "Books", "confidence": 0.9}
@@ -196,7 +206,10 @@ def test_sql_prints_a_table_and_json(home: Path, aisle: Any):
 
 def test_sql_json_holds_what_json_can_hold(home: Path, aisle: Any):
     aisle("publish")
-    sql = "SELECT 'NaN'::DOUBLE a, DATE '2026-01-02' b, [1, NULL] c, {'k': 1.5} d, 'é\n' e, 170141183460469231731687303715884105727::HUGEINT f"
+    sql = (
+        "SELECT 'NaN'::DOUBLE a, DATE '2026-01-02' b, [1, NULL] c, {'k': 1.5} d, 'é\n' e, "
+        "170141183460469231731687303715884105727::HUGEINT f"
+    )
     code, out, _ = aisle("sql", sql, "--json")
     assert code == 0
     assert json.loads(out) == [
@@ -267,7 +280,7 @@ def test_check_names_every_problem_with_its_key(home: Path, aisle: Any, tmp_path
 def test_run_says_where_every_row_went(shop: Path, aisle: Any):
     code, out, _ = aisle("sql", "SELECT * FROM conservation", "--json")
     assert code == 0
-    assert [(row["read"], row["balanced"]) for row in json.loads(out)][0] == (ROWS, True)
+    assert next((row["read"], row["balanced"]) for row in json.loads(out)) == (ROWS, True)
 
 
 def test_the_same_run_again_does_nothing_and_says_so(shop: Path, aisle: Any):
@@ -285,8 +298,8 @@ def test_the_same_run_again_does_nothing_and_says_so(shop: Path, aisle: Any):
 
 
 def test_ingest_prints_what_became_of_the_rows(shop: Path, aisle: Any):
-    code, out, _ = aisle("ingest", "demo", str(shop))
-    assert code == 0
+    code, out, err = aisle("ingest", "demo", str(shop))
+    assert (code, err) == (0, "")
     for word in ("read", "stored", "unchanged", "repeated", "rejected", "removed"):
         assert word in out
 
@@ -323,7 +336,10 @@ def test_evaluate_needs_labels(shop: Path, aisle: Any, tmp_path: Path):
 
 
 def test_predict_answers_pairs_lines_and_the_warehouse_alike(shop: Path, aisle: Any, monkeypatch: pytest.MonkeyPatch):
-    sql = "SELECT p.label, p.confidence, d.* FROM predictions p JOIN products d USING (catalog, product_id) WHERE price IS NOT NULL AND brand IS NOT NULL AND also_buy IS NULL LIMIT 5"
+    sql = (
+        "SELECT p.label, p.confidence, d.* FROM predictions p JOIN products d USING (catalog, product_id) "
+        "WHERE price IS NOT NULL AND brand IS NOT NULL AND also_buy IS NULL LIMIT 5"
+    )
     known = json.loads(aisle("sql", sql, "--json")[1])
     assert known
     lines = [json.dumps({name: row[name] for name in ("title", "description", "brand", "price")}) for row in known]
@@ -450,7 +466,41 @@ def test_progress_is_shown_on_a_terminal_and_only_there(shop: Path):
     assert b"ingest demo" in shown
     assert b"read file" in shown
     assert b"\x1b" not in out
-    assert process("ingest", "demo", str(shop)).stderr == ""
+
+
+def test_serve_answers_until_it_is_stopped(shop: Path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "aisle", "serve", "--port", str(port), "--json"]
+    serving = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        address = json.loads("".join(iter(serving.stdout.readline, "}\n")) + "}")["address"]
+        answer = _get(f"{address}/health")
+        assert answer.status_code == 200
+        taken = process("serve", "--port", str(port))
+        assert taken.returncode == 2
+        assert f"127.0.0.1:{port}" in taken.stderr
+    finally:
+        serving.send_signal(signal.SIGTERM)
+        _, err = serving.communicate(timeout=60)
+    assert "Traceback" not in err
+
+
+def test_serve_refuses_an_address_that_others_reach_without_keys(home: Path, aisle: Any):
+    code, _, err = aisle("serve", "--host", "0.0.0.0")
+    assert code == 2
+    assert "AISLE_API_KEYS" in err
+
+
+def _get(url: str) -> httpx.Response:
+    """The answer, once the server is up."""
+    for _ in range(120):
+        try:
+            return httpx.get(url)
+        except httpx.ConnectError:
+            time.sleep(0.5)
+    pytest.fail(f"nobody answers at {url}")
 
 
 @pytest.mark.slow

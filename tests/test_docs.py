@@ -13,9 +13,10 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from aisle.cli import app
+from aisle.cli import app, run
 from catalogs import registry, spec
 from core import errors
+from core.settings import get_settings
 from docs import generate
 from tests import stored
 from warehouse.home import get_home
@@ -122,7 +123,9 @@ def test_every_view_is_described_with_its_columns_and_types(home: Path):
 
 
 @pytest.mark.parametrize("sql", blocks("sql"))
-def test_sql_in_the_pages_runs(home: Path, sql: str):
+def test_sql_in_the_pages_runs(home: Path, monkeypatch: pytest.MonkeyPatch, sql: str):
+    monkeypatch.setenv("AISLE_CATALOGS", str(stored.SHELVES))
+    get_settings.cache_clear()
     stored.night([("1", "a long title", "Books"), ("2", "short", "Toys")], bad=1)
     for statement in sql.split(";"):
         if statement.strip():
@@ -189,3 +192,39 @@ def test_usage_analytics_are_switched_off_where_the_settings_page_says(variable:
     places = next(row[2] for row in cells(page("settings.md")) if row[0] == f"`{variable}`")
     for place in places.split(", "):
         assert f'os.environ.setdefault("{variable}"' in (PROJECT / place).read_text(encoding="utf-8"), place
+
+
+def test_the_first_run_of_the_readme_works_as_shown(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    toml = re.search(r"^```toml\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert toml
+    (tmp_path / "catalogues").mkdir()
+    (tmp_path / "catalogues" / "shop.toml").write_text(toml.group(1), encoding="utf-8")
+    things = {"Shoes": ["boots", "sandals", "trainers"], "Lamps": ["lantern", "spotlight", "chandelier"]}
+    rows = ["sku,title,price,category"]
+    for i in range(400):
+        label = list(things)[i % 2]
+        known = label if i % 5 else ""  # nobody has filed every fifth product yet
+        rows.append(
+            f"SKU-{i},{['Red', 'Blue', 'Green'][i % 3]} {things[label][i % 7 % 3]} number {i},{9 + i % 50}.90,{known}"
+        )
+    for name in ("products.csv", "labelled.csv"):
+        (tmp_path / name).write_text("\n".join(rows), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AISLE_CATALOGS", str(tmp_path / "catalogues"))
+    get_settings.cache_clear()
+
+    shown = [
+        line
+        for block in re.findall(r"^```console\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+    lines = [line for line in shown if line.startswith("aisle ") and line != "aisle serve"]
+    assert len(lines) > 6
+    for line in lines:
+        assert run(shlex.split(line)[1:]) == 0, (line, capsys.readouterr().err)
+
+    unfiled = query(get_home(), "SELECT count(*) FROM predictions WHERE known_label IS NULL").rows
+    assert unfiled == [(80,)]

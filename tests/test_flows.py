@@ -98,7 +98,9 @@ def test_a_challenger_that_is_no_worse_becomes_champion_and_rescores(home: Path,
     assert result.version == "v2"
     assert "champion v1" in result.why
     status = {row["model_version"]: row["status"] for row in ask("SELECT model_version, status FROM models")}
-    assert status == ({"v1": "former champion", "v2": "champion"} if result.promoted else {"v1": "champion", "v2": "refused"})
+    assert status == (
+        {"v1": "former champion", "v2": "champion"} if result.promoted else {"v1": "champion", "v2": "refused"}
+    )
     scored = score.fn("demo", model="v2")
     assert scored.rows["scored"] == scored.rows["current"]
     assert ask("SELECT DISTINCT model_version FROM predictions") == [{"model_version": "v2"}]

@@ -175,10 +175,12 @@ def test_a_decimal_comma_is_declared(written, value):
     assert numbers(pl.Series([written]), ",").to_list() == [value]
 
 
-AMOUNTS = st.text(st.sampled_from("0123456789.,'-+ $₹€%eEkgRs\u00a0\n"), max_size=10) | st.text(max_size=6)
+AMOUNTS = st.text(st.sampled_from("0123456789.,'-+ $₹€%eEkgRs\u00a0\n"), max_size=10) | st.text(
+    st.characters(exclude_categories=["Cc", "Cs"]), max_size=6
+)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(AMOUNTS, min_size=1, max_size=30), st.sampled_from([".", ","]))
 def test_one_amount_and_a_column_of_amounts_agree(amounts, decimal):
     in_column = numbers(pl.Series(amounts, dtype=pl.String), decimal).to_list()
@@ -256,12 +258,13 @@ def test_a_path_in_a_list_is_cut_at_the_declared_levels(given_path, path):
 TEXT = st.text(max_size=12) | st.text(
     st.sampled_from("aB &;#x27amp\x00\x1f\x85\x9f\t\n\r\xa0\u2028İΣςß1.,$"), max_size=12
 )
-VALUE = st.none() | TEXT | st.lists(st.none() | TEXT | st.integers(-9, 9), max_size=3) | st.floats() | st.booleans()
+FLOATS = st.floats().map(lambda value: float(f"{value:.12g}"))
+VALUE = st.none() | TEXT | st.lists(st.none() | TEXT | st.integers(-9, 9), max_size=3) | FLOATS | st.booleans()
 KEYS = ["sku", "title", "Body Text", "body", "brand", "related", "price", "aisle", "colour", "other"]
 RECORDS = st.lists(st.dictionaries(st.sampled_from(KEYS), VALUE), min_size=1, max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(RECORDS)
 def test_a_record_gives_the_same_product_alone_and_in_bulk(records):
     bulk = in_bulk(records, SHOP)
@@ -293,9 +296,9 @@ def test_a_file_and_its_records_give_the_same_products(tmp_path, home):
 def test_digests_are_what_they_were():
     """They must hold across releases of Polars and Python: a changed digest re-stores and re-scores everything."""
     row = one({"sku": "1", "title": "Red  SHOE\n", "brand": "Ä", "related": ["a", "b"], "price": "$0.10", "aisle": "x"})
-    assert row["text_hash"] == "GOLDEN_TEXT"
-    assert row["feature_hash"] == "GOLDEN_FEATURE"
-    assert row["row_hash"] == "GOLDEN_ROW"
+    assert row["text_hash"] == "207cd3fe8a61780c0e7dd47abe08147b"
+    assert row["feature_hash"] == "906fcccac6f564207e307c7e4c1458ade61036815c15610843bb2f896353710d"
+    assert row["row_hash"] == "6c40bf4d61889a532c904e468c3358e06e6615b819c6bd8f2171d2ee510da02c"
 
 
 def test_the_text_digest_groups_what_reads_the_same():

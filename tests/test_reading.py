@@ -159,13 +159,23 @@ def test_broken_lines_are_rejected_and_the_others_are_read(write):
     assert got.rejects["raw"].to_list() == [bad[number][0] for number in sorted(bad)]
 
 
-def test_two_halves_and_a_double_never_pass_as_two_whole_lines(write):
+@pytest.mark.parametrize(
+    ("halves", "double"),
+    [
+        (['{"sku":"1","title":"a","x":[{"q":1}', '{"q":2}]}'], '{"sku":"2","title":"b"}, {"sku":"3","title":"c"}'),
+        (
+            ['{"sku":"1","title":"a","x":[{"q":{"z":1}', '{"q":2}}]}'],
+            '{"sku":"2","title":"b"}},{"k":{"sku":"3","title":"c"}',
+        ),
+    ],
+)
+def test_two_halves_and_a_double_never_pass_as_two_whole_lines(write, halves, double):
     """Polars decodes many lines as one array; a line that closes another's brackets must not go unseen."""
-    text = ['{"sku":"1","title":"a","x":[{"q":1}', '{"q":2}]}', '{"sku":"2","title":"b"}, {"sku":"3","title":"c"}']
+    text = [*halves, double]
     good = [f'{{"sku":"{n}","title":"t"}}' for n in range(10, 20)]
     got = Read(write("a.jsonl", "\n".join(good[:5] + text + good[5:])))
-    assert got.frame["sku"].to_list() == [str(n) for n in range(10, 20)] or got.read == 13
-    assert got.read == 13
+    assert got.frame["sku"].to_list() == [str(n) for n in range(10, 20)]
+    assert got.rejects["raw"].to_list() == text
 
 
 def test_what_pythons_json_writes_is_read(write):
@@ -199,8 +209,10 @@ def test_a_line_that_is_not_utf8_is_rejected_among_good_ones(write):
     assert got.rejects["raw"].to_list() == ['{"sku":"x","title":"caf\ufffd"}']
 
 
+# Beyond 15 digits Polars and Python may write the same number differently.
+FLOATS = st.floats().map(lambda value: float(f"{value:.12g}"))
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | FLOATS | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=6,
 )
@@ -211,20 +223,24 @@ RECORDS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(RECORDS)
 def test_both_ways_through_a_slice_give_the_same_values(records):
     """Whether Polars decodes a line or Python does depends on its neighbours; the values must not."""
     columns = PLAIN.source_columns
     for line in map(json.dumps, records):
-        record, problem = jsonl._parse(line)
+        record, problem, strict = jsonl._parse(line)
         assert problem is None
         decoded = jsonl._decode(pl.Series([line]), columns)
         if decoded is not None:
             in_python = jsonl._frame_in_python([record], columns)
-            assert jsonl.as_declared(decoded, PLAIN).equals(jsonl.as_declared(in_python, PLAIN))
+            one, other = (
+                jsonl.as_declared(frame, PLAIN).with_columns(pl.col(pl.String).replace("", None))
+                for frame in (decoded, in_python)
+            )
+            assert one.equals(other)
         else:
-            assert not jsonl._is_ordinary(record, columns)
+            assert not (strict and jsonl._is_ordinary(record, columns))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -368,7 +384,7 @@ def test_a_quote_that_is_never_closed_costs_its_own_line(write, batch_rows):
 def test_many_open_quotes_do_not_take_forever(write):
     text = "sku,title\n" + '1,"open\n' * 300 + "2,fine\n" * 20_000
     got = Read(write("a.csv", text), batch_rows=50_000)
-    assert (got.frame.height, got.rejects.height) == (20_000, 300) or got.read == 20_300
+    assert (got.frame.height, got.rejects.height) == (20_000, 300)
 
 
 def test_a_row_of_another_width_is_rejected_with_both_widths(write):
@@ -405,7 +421,7 @@ def test_lists_in_cells_are_json_or_python_or_separated(write):
 CELLS = st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"]), max_size=6)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(CELLS, CELLS | st.just('"\n,"'), CELLS), min_size=1, max_size=12), st.integers(1, 5))
 def test_whatever_csv_writes_is_read_back_in_batches_of_any_size(write, rows, batch_rows):
     out = io.StringIO()
@@ -471,7 +487,8 @@ def test_folders_and_globs_are_sorted_and_lists_keep_their_order(write, tmp_path
         return [str(Path(file.name).relative_to(base)) for file in resolve(source, SHOP, tmp_path)]
 
     assert found(str(base)) == ["a.csv", "b.jsonl", "sub/c.jsonl.gz"]
-    assert found(f"{base}/*.jsonl")[0] == "b.jsonl" if (base / "empty.jsonl").unlink() is None else False
+    (base / "empty.jsonl").unlink()
+    assert found(f"{base}/*.jsonl") == ["b.jsonl"]
     assert found(f"{base}/**/*.jsonl*") == ["b.jsonl", "sub/c.jsonl.gz"]
     assert found([f"{base}/b.jsonl", f"{base}/a.csv", f"{base}/b.jsonl"]) == ["b.jsonl", "a.csv"]
 

@@ -20,8 +20,8 @@ def ingest(catalog: Catalog, source: Source, as_json_: Json = False, prefect: Pr
 
     Every row is counted: stored, unchanged, repeated or rejected. Rejected ones are kept with their reasons.
     """
-    running.prepare()
     require(catalog)
+    running.prepare()
     from flows.ingest import ingest as flow
 
     result = running.run(flow, catalog, source, what=f"ingest {catalog}", with_prefect=prefect)
@@ -49,8 +49,8 @@ def train(
     a later one must not be worse on the same hold-out.
     """
     overrides = _pairs(set_ or [])
-    running.prepare()
     require(catalog)
+    running.prepare()
     from flows.train import train as flow
 
     result = running.run(
@@ -83,8 +83,8 @@ def score(
 
     A source is ingested first, when one is given. Products that the model has answered for before are left alone.
     """
-    running.prepare()
     require(catalog)
+    running.prepare()
     from flows.score import score as flow
 
     ingested = None
@@ -107,8 +107,8 @@ def monitor(catalog: Catalog, exit_code: ExitCode = False, as_json_: Json = Fals
 
     Compares current products with the hold-out that the champion was evaluated on.
     """
-    running.prepare()
     require(catalog)
+    running.prepare()
     from flows.monitor import monitor as flow
 
     result = running.run(flow, catalog, what=f"monitor {catalog}", with_prefect=prefect)
@@ -125,8 +125,8 @@ def run(
     Ingests it, trains if the catalogue has no champion yet, scores what changed, and looks for drift.
     Running it again with nothing new changes nothing.
     """
-    running.prepare()
     require(catalog)
+    running.prepare()
     from flows.nightly import nightly as flow
 
     result = running.run(flow, catalog, source, what=f"run {catalog}", with_prefect=prefect)

@@ -43,14 +43,14 @@ def report(
     catalog: MaybeCatalog = None,
     run: Annotated[
         str | None,
-        typer.Option("--run", metavar="RUN_ID", help="A run other than the catalogue's last.", show_default=False),
+        typer.Option("--run", metavar="RUN_ID", help="Only the pages of this run.", show_default=False),
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the index in a browser.")] = False,
     as_json_: Json = False,
 ) -> None:
     """Print where the HTML reports lie.
 
-    The index links all of them; the pages listed are those of the last run that wrote some.
+    The index links all of them; the pages listed are the latest of each kind.
     """
     from warehouse.home import get_home
 
@@ -82,7 +82,7 @@ def publish(as_json_: Json = False) -> None:
 
 
 def _reports(folder: Path, catalog: str | None, run: str | None) -> list[dict[str, Any]]:
-    """Pages of the run asked for, or of the last run with pages, of one catalogue or of each.
+    """Pages of the run asked for, or the latest of each kind, of one catalogue or of each.
 
     Raises:
         NothingPublished: there are none.
@@ -103,5 +103,6 @@ def _reports(folder: Path, catalog: str | None, run: str | None) -> list[dict[st
 
 
 def _pages(place: Path, run: str | None) -> list[Path]:
-    runs = sorted(path for path in place.glob("*") if any(path.glob("*.html")) and run in {None, path.name})
-    return sorted(runs[-1].glob("*.html")) if runs else []
+    """The latest page of each name, or all of one run; run ids sort by time."""
+    latest = {page.name: page for page in sorted(place.glob("*/*.html")) if run in {None, page.parent.name}}
+    return [latest[name] for name in sorted(latest)]

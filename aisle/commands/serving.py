@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aisle.options import Json
-from aisle.render import as_json, emit, note
+from aisle.render import as_json, emit, flush, note
 
 
 def serve(
@@ -17,18 +17,24 @@ def serve(
     workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that answer.")] = 1,
     as_json_: Json = False,
 ) -> None:
-    """Serve predictions over HTTP until stopped."""
-    import uvicorn
+    """Serve predictions over HTTP until stopped.
 
+    The champions of all catalogues, and those that become champion meanwhile. An address that other machines can reach
+    needs API keys: AISLE_API_KEYS. Ctrl-C or SIGTERM stops it after what it has begun.
+    """
+    from api.serve import require_keys
+    from api.serve import run as serve_api
     from core.settings import get_settings
 
+    require_keys(host, get_settings())
     _require_free(host, port)
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if as_json_:
         emit(as_json({"address": address, "docs": f"{address}/docs", "workers": workers}))
     else:
         note(f"serving {address}, described at {address}/docs; Ctrl-C stops it")
-    uvicorn.run("api.api:app", host=host, port=port, workers=workers, log_level=get_settings().log_level)
+    flush()  # before the server takes over: whoever started it may be reading
+    serve_api(host, port, workers)
 
 
 def _require_free(host: str, port: int) -> None:
