@@ -16,6 +16,7 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from classifier.design import Block, Product
 from classifier.lookup import StringLookup
 from classifier.parts import Array, Part, normalise_jointly
 from classifier.recipes import SubwordParams, WordParams
@@ -44,7 +45,7 @@ class FieldVectoriser(Protocol):
     def droppable(self) -> list[bool]:
         """For each design matrix, whether a token that training did not show would not count towards the field's length."""
 
-    def fit(self, values: pl.Series) -> list[sp.csr_matrix]:
+    def fit(self, values: pl.Series) -> list[Block]:
         """Learn from the field's values in training; the design matrices (rows × columns), one a part."""
 
     def weigh(self, coefficients: list[Array]) -> None:
@@ -95,7 +96,7 @@ class TextField:
         grams = [True] * len(self.vocabulary.grams)
         return [True, *grams] if self.subwords is None else [False, *grams, False]
 
-    def fit(self, values: pl.Series) -> list[sp.csr_matrix]:
+    def fit(self, values: pl.Series) -> list[Block]:
         corpus = learn(values, _RULE, self.params.ngrams, self.params.min_rows, self.params.most)
         rare = corpus.parts[0].unknown if corpus.parts else None
         if self.subword_params.longest and rare is not None:
@@ -106,8 +107,10 @@ class TextField:
         if self.subwords is None or rare is None:
             return blocks
         *blocks, strange = blocks
-        subword_block = blocks[0] @ self.subwords.vectors(corpus.vocabulary.words) + strange @ self.subwords.vectors(rare)
-        return [*blocks, sp.csr_matrix(subword_block * np.float32(self.subword_params.weight))]
+        vectors = [self.subwords.vectors(words) for words in (corpus.vocabulary.words, rare)]
+        for matrix in vectors:
+            matrix.data *= np.float32(self.subword_params.weight)
+        return [*blocks, Product((blocks[0], strange), tuple(vectors))]
 
     def weigh(self, coefficients: list[Array]) -> None:
         self.weights = coefficients
@@ -204,7 +207,7 @@ class ExactField:
     def droppable(self) -> list[bool]:
         return [True]
 
-    def fit(self, values: pl.Series) -> list[sp.csr_matrix]:
+    def fit(self, values: pl.Series) -> list[Block]:
         tokens, starts = self._tokens(values)
         rows = pl.Series("row", np.repeat(np.arange(len(values)), np.diff(starts)))
         table = (
@@ -280,7 +283,7 @@ class NumberField:
     def droppable(self) -> list[bool]:
         return [False]
 
-    def fit(self, values: pl.Series) -> list[sp.csr_matrix]:
+    def fit(self, values: pl.Series) -> list[Block]:
         known = _finite(values).drop_nulls().to_numpy()
         shares = np.arange(1, self.bins) / self.bins
         edges = np.unique(np.quantile(known, shares, method="higher")) if len(known) else np.empty(0)

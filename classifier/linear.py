@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from classifier.design import Design
 from classifier.parts import Array
 from classifier.recipes import LinearParams
 
 __all__ = ["Linear", "fit_linear", "from_estimator"]
 
-# liblinear copies the matrix into 16 bytes an entry and works on one core; averaged SGD reads float32 as it is, on all
-# cores. Up to these sizes liblinear is the better fit and fast enough.
-_SVC_ENTRIES = 20_000_000
-_SVC_UPDATES = 3_000_000_000  # entries × labels
+# From so many rows on AdaGrad is as accurate as LinearSVC, and many times faster (benchmarks/results/solvers.md).
+_MANY_ROWS = 20_000
+# liblinear copies the matrix at 24 bytes an entry: no more than so many entries go there, whatever the rows.
+_SVC_ENTRIES = 50_000_000
 # Score of a label that the rows do not have at all: far below any that was learnt.
 ABSENT_SCORE = -10.0
 # Log-probabilities of a text add up to at most so many of the least one: its vector has length 1.
@@ -37,15 +37,14 @@ class Linear:
     intercept: Array
 
 
-def fit_linear(design: sp.csr_matrix, codes: NDArray[np.int64], labels: int, params: LinearParams, seed: int) -> Linear:
+def fit_linear(design: Design, codes: NDArray[np.int64], labels: int, params: LinearParams, seed: int) -> Linear:
     """Fit on rows whose label is `codes` (0 … labels-1; not all of them need to occur)."""
     solver = params.solver
     if solver == "auto":
-        small = design.nnz <= _SVC_ENTRIES and design.nnz * labels <= _SVC_UPDATES
-        solver = "svc" if small else "sgd"
-    estimator = _svc(params, seed) if solver == "svc" else _sgd(params, seed, design.shape[0])
-    estimator.fit(design, codes)
-    return from_estimator(estimator, labels)
+        solver = "svc" if design.shape[0] < _MANY_ROWS and design.nnz < _SVC_ENTRIES else "adagrad"
+    if solver == "svc":
+        return from_estimator(_svc(params, seed).fit(design.whole(), codes), labels)
+    return from_estimator(_adagrad(params, seed).fit(design, codes), labels)
 
 
 def from_estimator(estimator: Any, labels: int, dtype: type[np.floating] = np.float32) -> Linear:
@@ -62,6 +61,8 @@ def from_estimator(estimator: Any, labels: int, dtype: type[np.floating] = np.fl
         absent = fitted.min() * _LONGEST
     else:
         fitted, fitted_intercept, absent = estimator.coef_, np.ravel(estimator.intercept_), ABSENT_SCORE
+    if len(own) == len(fitted) == labels and fitted.dtype == dtype:
+        return Linear(np.ascontiguousarray(fitted.T), fitted_intercept.astype(dtype))
     coefficients = np.zeros((fitted.shape[1], labels), dtype=dtype)
     intercept = np.full(labels, absent, dtype=dtype)
     if len(fitted) == 1:
@@ -81,12 +82,7 @@ def _svc(params: LinearParams, seed: int) -> Any:
     return LinearSVC(C=params.C, tol=0.1, random_state=seed)
 
 
-def _sgd(params: LinearParams, seed: int, rows: int) -> Any:
-    from sklearn.linear_model import SGDClassifier
+def _adagrad(params: LinearParams, seed: int) -> Any:
+    from classifier.adagrad import AdaGradClassifier
 
-    # Same objective as the SVC up to the loss near the margin: alpha = 1 / (C · rows), with the constant that came out
-    # best on the training folds of every set at hand.
-    alpha = 1.0 / (params.C * rows)
-    return SGDClassifier(
-        loss="modified_huber", alpha=alpha, max_iter=params.epochs, tol=None, average=True, n_jobs=-1, random_state=seed
-    )
+    return AdaGradClassifier(epochs=params.epochs, rate=params.rate, random_state=seed)

@@ -60,14 +60,16 @@ class LinearParams(_Part):
     """The linear model, one against the rest.
 
     Attributes:
-        solver: svc (liblinear's dual coordinate descent), sgd (averaged stochastic gradient), or auto: by size.
-        C: inverse strength of the L2 penalty; larger fits closer.
-        epochs: passes of sgd over the rows.
+        solver: svc (LinearSVC), adagrad (AdaGradClassifier), or auto: svc below 20,000 rows.
+        C: svc's inverse strength of the L2 penalty; larger fits closer.
+        epochs: adagrad's passes over the rows.
+        rate: size of adagrad's first steps; larger fits closer.
     """
 
-    solver: Literal["auto", "svc", "sgd"] = "auto"
+    solver: Literal["auto", "svc", "adagrad"] = "auto"
     C: Annotated[float, Field(gt=0)] = 1.0
     epochs: Annotated[int, Field(ge=1, le=1000)] = 5
+    rate: Annotated[float, Field(gt=0, le=10)] = 0.2
 
 
 class CalibrationParams(_Part):

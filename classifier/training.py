@@ -10,12 +10,17 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from classifier.design import Design, Product
 from classifier.holdout import folds
 from classifier.linear import fit_linear
 from classifier.parts import Array
 from classifier.recipes import RecipeParams
+from classifier.tokens import batches
 
 __all__ = ["Layout", "OutOfFold", "out_of_fold", "split"]
+
+
+_BATCH_ROWS = 8_192
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def split(
 
 
 def out_of_fold(
-    design: sp.csr_matrix,
+    design: Design,
     layout: Layout,
     codes: NDArray[np.int64],
     labels: int,
@@ -86,18 +91,30 @@ def out_of_fold(
     """
     scored, scores, done = [], [], 0
     for rows, others in split(text_hash, params.calibration.folds, codes):
-        train = design[others]
+        train = design.subset(others)
         linear = fit_linear(train, codes[others], labels, params.model, seed)
-        seen = np.zeros(design.shape[1], dtype=bool)
-        seen[train.indices] = True
-        del train
-        held = _as_if_new(design[rows], seen, layout)
+        seen = _seen(train)
         scored.append(rows)
-        scores.append(held @ linear.coefficients + linear.intercept)
+        for own in batches(len(rows), _BATCH_ROWS):
+            held = _as_if_new(design[rows[own]], seen, layout)
+            scores.append(held @ linear.coefficients + linear.intercept)
         done += len(rows)
         if done >= params.calibration.most_rows:
             break
     return OutOfFold.of(scored, scores, labels)
+
+
+def _seen(design: Design) -> NDArray[np.bool_]:
+    """Which columns occur in the rows of a design; those of subwords count as seen, since they cannot drop out."""
+    seen = []
+    for block in design.blocks:
+        own = np.full(block.shape[1], isinstance(block, Product))
+        if not isinstance(block, Product):
+            rows = np.arange(block.shape[0]) if design.rows is None else design.rows
+            for part in batches(len(rows), _BATCH_ROWS):
+                own[block[rows[part]].indices] = True
+        seen.append(own)
+    return np.concatenate(seen)
 
 
 def _as_if_new(held: sp.csr_matrix, seen: NDArray[np.bool_], layout: Layout) -> sp.csr_matrix:

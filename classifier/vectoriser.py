@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 
+from classifier.design import Design
 from classifier.fields import ExactField, FieldVectoriser, NumberField, TextField
 from classifier.linear import Linear
 from classifier.parts import Part
@@ -47,11 +47,9 @@ class ProductVectoriser:
         """The values of a field."""
         return frame[name]
 
-    def fit(self, frame: pl.DataFrame) -> sp.csr_matrix:
+    def fit(self, frame: pl.DataFrame) -> Design:
         """Learn from training rows; the design matrix (rows × features)."""
-        self.check(frame)
-        matrices = [matrix for field in self.fields for matrix in field.fit(self.column(frame, field.name))]
-        return sp.hstack(matrices, format="csr", dtype=np.float32)
+        return Design.of([block for field in self.fields for block in field.fit(self.column(frame, field.name))])
 
     def weigh(self, linear: Linear) -> None:
         """Take the fitted coefficients."""

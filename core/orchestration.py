@@ -32,7 +32,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Progress = Callable[[str, int, int], None]
-"""Called as (what, done, all) while mapped steps finish."""
+"""Called as (what, done, all): when a step starts, and as the parts of a mapped one finish."""
 
 _listeners: list[Progress] = []
 
@@ -53,9 +53,9 @@ class Step(Task[P, R]):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run as a task of the active flow run, or the function itself."""
-        if under_prefect():
-            return super().__call__(*args, **kwargs)
-        return self.fn(*args, **kwargs)
+        self._told(None, 0, 1)
+        result = super().__call__(*args, **kwargs) if under_prefect() else self.fn(*args, **kwargs)
+        return self._told(result, 1, 1)
 
     def each(self, items: Iterable[Any], **fixed: Any) -> list[R]:
         """The results for every item in order, worked on side by side; `fixed` arguments go to each.

@@ -7,6 +7,7 @@ import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -44,13 +45,13 @@ def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: 
     folder = run.home.models(run.catalog) / version
     shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed before it recorded the version
     data_digest = _digest(split.train)
-    facts = {
+    facts: dict[str, Any] = {
         "version": version,
         "run_id": run_id,
         "data_digest": data_digest,
         "rows": split.train.height,
         "holdout_rows": split.holdout.height,
-        "metrics": evaluation.metrics,
+        "metrics": evaluation.metrics | {"baselines": evaluation.baselines},
         "train_s": candidate.train_s,
     }
     set_policy(run, spec, version, candidate.model.thresholds)
@@ -69,7 +70,7 @@ def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: 
             data_digest=data_digest,
             rows=split.train.height,
             holdout_rows=split.holdout.height,
-            metrics=evaluation.metrics,
+            metrics=facts["metrics"],
             train_s=candidate.train_s,
         ),
     )

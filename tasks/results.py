@@ -136,7 +136,7 @@ class RunResult(_AsDict):
         model: version, accuracy and macro_f1 on the hold-out, and whether this run trained it.
         drift: drifted, summary.
         reports: paths of the pages by kind.
-        baselines: metrics that are easy to reach, where this run trained.
+        baselines: metrics that are easy to reach, on the same hold-out.
     """
 
     catalog: str
@@ -174,5 +174,5 @@ class RunResult(_AsDict):
             },
             drift={"drifted": watched.drifted, "summary": watched.summary},
             reports={**ingested.reports, **(trained.reports if trained else {}), **watched.reports},
-            baselines=trained.baselines if trained else {},
+            baselines=metrics.get("baselines", {}),
         )

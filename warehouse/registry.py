@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from core.errors import NoChampion, UnknownModel, did_you_mean
+from core.errors import ModelError, NoChampion, UnknownModel, did_you_mean
 from warehouse import tables
 from warehouse.home import Home
 from warehouse.recorded import recorded
@@ -78,6 +78,42 @@ def register(run: Run, trained: Trained) -> ModelRecord:
 def note(run: Run, event: str, version: str, why: str, by: str = "gate") -> None:
     """Write down that a model was promoted, refused, rejected or rolled back to."""
     _append(run, event, version, why, {"decided_by": by})
+
+
+def overrule(run: Run, event: str, version: str | None, why: str) -> ModelRecord:
+    """A person's decision about a model: `promoted`, `rejected`, or `rolled_back` (by default to the champion before).
+
+    Raises:
+        UnknownModel: no such version, or no earlier champion.
+        ModelError: the champion cannot be rejected, nor promoted again.
+    """
+    now = champion(run)
+    current = None if now is None else now.version
+    chosen = get(run.home, run.catalog, run.read("models"), version or _champion_before(run, current))
+    if chosen.version == current and event == "rejected":
+        raise ModelError(
+            f"{chosen.version} is the champion: somebody has to answer",
+            hint="first make another one champion: aisle models rollback, or aisle models promote",
+        )
+    if chosen.version == current:
+        raise ModelError(
+            f"{chosen.version} is the champion already", hint="nothing to do; aisle models list shows them all"
+        )
+    note(run, event, chosen.version, why, by="person")
+    return chosen
+
+
+def _champion_before(run: Run, current: str | None) -> str:
+    events = run.read("models").sort("noted_at")
+    crowned = events.filter(pl.col("event").is_in(CROWNING))["version"].to_list()
+    rejected = set(events.filter(pl.col("event") == "rejected")["version"])
+    earlier = [version for version in crowned if version != current and version not in rejected]
+    if not earlier:
+        raise UnknownModel(
+            f"catalogue {run.catalog} has no earlier champion to go back to",
+            hint=f"see `aisle models list {run.catalog}`; any model can be made champion with `aisle models promote`",
+        )
+    return str(earlier[-1])
 
 
 def _append(run: Run, event: str, version: str, why: str, facts: dict[str, Any]) -> None:

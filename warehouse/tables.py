@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable, WriterProperties, write_deltalake
@@ -207,7 +208,8 @@ def files(path: Path, at: int) -> list[str]:
     Raises:
         TableDamaged: the log cannot be read, or that version is gone.
     """
-    return sorted(uri.removeprefix("file://") for uri in _open(path, at).file_uris())
+    # delta-rs gives addresses: a space or an accent in the home's path comes percent-encoded.
+    return sorted(unquote(uri.removeprefix("file://")) for uri in _open(path, at).file_uris())
 
 
 def restore(path: Path, at: int | None) -> None:

@@ -13,7 +13,7 @@ from aisle.options import Catalog, Json, MaybeCatalog, Why
 from aisle.render import as_json, emit, table
 
 if TYPE_CHECKING:
-    from warehouse.runs import Run
+    pass
 
 Event = Literal["promoted", "rejected", "rolled_back"]
 _COMMAND: dict[Event, str] = {"promoted": "promote", "rejected": "reject", "rolled_back": "rollback"}
@@ -84,10 +84,7 @@ def _decide(catalog: str, event: Event, version: str | None, why: str, as_json_:
     with open_run(catalog, f"models {_COMMAND[event]}") as run:
         champion = registry.champion(run)
         before = None if champion is None else champion.version
-        chosen = _last_champion(run, before) if version is None else version
-        record = registry.get(run.home, catalog, run.read("models"), chosen)
-        _refuse_if_senseless(event, record.version, before)
-        registry.note(run, event, record.version, why, by="person")
+        record = registry.overrule(run, event, version, why)
     after = before if event == "rejected" else record.version
     if as_json_:
         facts = {"catalog": catalog, "version": record.version, "event": event, "why": why}
@@ -96,39 +93,6 @@ def _decide(catalog: str, event: Event, version: str | None, why: str, as_json_:
     emit(f"{catalog}: {record.version} was {event.replace('_', ' ')}; the champion is {after or 'none'}")
     if after != before:
         emit(f"next: aisle score {catalog}, so that its answers stand in the predictions")
-
-
-def _last_champion(run: Run, champion: str | None) -> str:
-    """The version that was champion before the present one.
-
-    Raises:
-        UnknownModel: there was none.
-    """
-    from core.errors import UnknownModel
-    from warehouse.registry import CROWNING
-
-    events = run.read("models").sort("noted_at")
-    crowned = events.filter(events["event"].is_in(CROWNING))["version"].to_list()
-    rejected = set(events.filter(events["event"] == "rejected")["version"].to_list())
-    earlier = [version for version in crowned if version != champion and version not in rejected]
-    if not earlier:
-        raise UnknownModel(
-            f"catalogue {run.catalog} has no earlier champion to go back to",
-            hint=f"see `aisle models list {run.catalog}`; any model can be made champion with `aisle models promote`",
-        )
-    return str(earlier[-1])
-
-
-def _refuse_if_senseless(event: Event, version: str, champion: str | None) -> None:
-    from core.errors import ModelError
-
-    if event == "rejected" and version == champion:
-        raise ModelError(
-            f"{version} is the champion: somebody has to answer",
-            hint="first make another one champion: aisle models rollback, or aisle models promote",
-        )
-    if event != "rejected" and version == champion:
-        raise ModelError(f"{version} is the champion already", hint="nothing to do; aisle models list shows them all")
 
 
 def _models(catalog: str | None) -> list[dict[str, Any]]:
