@@ -37,7 +37,7 @@ class HeldBytes:
         if self.now + size > self.most:
             raise Refusal(
                 503,
-                f"requests of {self.now >> 20} MiB are being answered, the most that this worker holds at once",
+                f"other requests fill the {self.most >> 20} MiB of bodies that this worker holds at once",
                 hint="try again in a second, or run more workers",
                 headers={"Retry-After": "1"},
             )

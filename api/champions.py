@@ -6,6 +6,8 @@ What is served is a plain dictionary that is exchanged as a whole: a request kee
 from __future__ import annotations
 
 import asyncio
+import gc
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,9 +17,11 @@ import polars as pl
 import structlog
 
 from api import metrics
+from api.answers import Answers
 from api.problems import Refusal, of_error
 from catalogs import registry as catalog_registry
 from catalogs.normalise import normalise_records
+from catalogs.records import product_of
 from catalogs.spec import CatalogSpec
 from classifier.artifact import load
 from classifier.model import Model
@@ -26,38 +30,87 @@ from warehouse.home import Home
 from warehouse.policy import decide, published_policy
 from warehouse.registry import ModelRecord, published_champion
 
-__all__ = ["Champion", "Champions"]
+__all__ = ["FEW", "Champion", "Champions"]
 
 log = structlog.get_logger("aisle.api")
 
 
-@dataclass(frozen=True)
+FEW = 64
+"""Up to here a product at a time is quicker than a frame."""
+
+
+@dataclass(frozen=True, eq=False)
 class Champion:
-    """A loaded model and the policy that decides on its answers."""
+    """A loaded model and the policy that decides on its answers.
+
+    Attributes:
+        record: which model it is.
+        model: the model.
+        policy: from which confidence on an answer is accepted, and why.
+        least: label → that confidence; labels that are never accepted are not there.
+    """
 
     record: ModelRecord
     model: Model
     policy: pl.DataFrame
+    least: dict[str, float]
+
+    @classmethod
+    def of(cls, record: ModelRecord, model: Model, policy: pl.DataFrame) -> Champion:
+        """A model with its part of a policy."""
+        own = policy.filter(pl.col("model_version") == record.version)
+        return cls(record, model, own, _least(own, record.version))
 
     @property
     def spec(self) -> CatalogSpec:
         """The catalogue as it was when the model was trained: the fields that the model reads."""
         return self.model.spec
 
-    def answer(self, products: Sequence[dict[str, Any]], *, reasons: bool = True) -> pl.DataFrame:
-        """One row a product, in order: product_id, the model's answer, the decision; by the same steps as in bulk.
+    def answer(self, products: Sequence[dict[str, Any]], *, reasons: bool = True) -> Answers:
+        """The model's answers and the decisions on them, in order; by the same steps as in bulk.
 
         Args:
             products: JSON objects, keyed as the rows of a source.
             reasons: whether to explain.
         """
-        frame = normalise_records(products, self.spec)
-        answers = self.model.predict(frame, reasons=reasons, threads=1)
-        return answers.with_columns(
-            frame["product_id"],
-            decide(answers, self.policy, self.record.version),
-            pl.lit(self.record.version).alias("model_version"),
+        version = self.record.version
+        if len(products) > FEW:
+            frame = normalise_records(products, self.spec)
+            answers = self.model.predict(frame, reasons=reasons, threads=1)
+            decisions = map(self._decide, answers["label"], answers["confidence"])
+            versions = pl.Series("model_version", [version] * len(products))
+            return Answers(answers.hstack([frame["product_id"], pl.Series("decision", decisions), versions]))
+        rows = [product_of(product, self.spec) for product in products]
+        said = self.model.predict_rows(rows, reasons=reasons)
+        return Answers(
+            [
+                {
+                    "product_id": row["product_id"],
+                    "label": one["label"],
+                    "label_path": one["label_path"],
+                    "confidence": one["confidence"],
+                    "decision": self._decide(one["label"], one["confidence"]),
+                    "runner_up": one["runner_up"],
+                    "runner_up_confidence": one["runner_up_confidence"],
+                    "reasons": one["reasons"],
+                    "model_version": version,
+                }
+                for row, one in zip(rows, said, strict=True)
+            ]
         )
+
+    def _decide(self, label: str, confidence: float) -> str:
+        return "accepted" if confidence >= self.least.get(label, math.inf) else "review"
+
+
+def _least(policy: pl.DataFrame, version: str) -> dict[str, float]:
+    """From which confidence on each label is accepted.
+
+    Asked of the policy's own rule once, so that nothing is decided here by another one and no answer pays for a join.
+    """
+    known = policy.drop_nulls("threshold").select("label", confidence="threshold")
+    accepted = known.filter(decide(known, policy, version) == "accepted")
+    return dict(zip(accepted["label"], accepted["confidence"], strict=True))
 
 
 @dataclass(frozen=True)
@@ -156,12 +209,15 @@ class Champions:
         try:
             declared = await asyncio.to_thread(self._declared)
             self._contracts = _by_contract(declared)
+            before = self.served()
             for name in sorted(set(declared) | set(self._known)):
                 was = self._known.get(name, _Known())
                 now = await asyncio.to_thread(self._look_at, name, was)
                 self._known[name] = now
                 _tell(name, was, now)
             self._fault = None
+            if before != self.served() or not self.looked:
+                _spare_the_collector()
         except AisleError as error:
             if str(error) != str(self._fault):
                 log.error("home cannot be used", **error.as_dict())
@@ -181,7 +237,7 @@ class Champions:
             policy = published_policy(self.home, name)
             same = was.champion is not None and was.champion.record.digest == record.digest
             model = was.champion.model if was.champion is not None and same else _loaded(record)
-            return _Known(left, Champion(record, model, policy))
+            return _Known(left, Champion.of(record, model, policy))
         except NoChampion as error:
             return _Known(left, None, error)
         except AisleError as error:
@@ -202,11 +258,20 @@ def _left_by_last_run(home: Home, catalog: str) -> tuple[Any, ...]:
         return ("no run yet",)
 
 
+def _spare_the_collector() -> None:
+    """Have the garbage collector pass over what is there for good; else it walks over all of it, 0.1 s each second."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 def _loaded(record: ModelRecord) -> Model:
     model = load(record.folder)
     # Builds what is built on first use, and proves that the model answers before anybody depends on it.
-    probe = Champion(record, model, pl.DataFrame(schema={"model_version": pl.String}))
-    model.predict(normalise_records([{probe.spec.text_fields[0]: "a first product"}], probe.spec), threads=1)
+    probe = Champion(record, model, pl.DataFrame(), {})
+    product = {model.spec.text_fields[0]: "a first product"}
+    for count in (1, FEW + 1):
+        probe.answer([product] * count)
     return model
 
 

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from api.bodies import JsonRequest
@@ -30,6 +30,15 @@ OUTPUTS = {"label": "BYTES", "confidence": "FP64", "decision": "BYTES", "runner_
 _DATATYPES = frozenset(
     {"BYTES", "BOOL"} | {f"{kind}{bits}" for kind in ("INT", "UINT", "FP") for bits in (8, 16, 32, 64)}
 )
+
+
+EXAMPLE: dict[str, Any] = {
+    "id": "42",
+    "inputs": [
+        {"name": "title", "shape": [2], "datatype": "BYTES", "data": ["Steel watering can", "Wooden train set"]},
+        {"name": "price", "shape": [2], "datatype": "FP64", "data": [9.5, 24.9]},
+    ],
+}
 
 
 class ProtocolRoute(APIRoute):
@@ -71,6 +80,8 @@ class WantedOutput(BaseModel):
 
 class InferenceRequest(BaseModel):
     """Products as one tensor a field."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     id: str | None = None
     parameters: dict[str, Any] | None = None
@@ -129,19 +140,19 @@ Version = Annotated[str, Path(description="Version of its champion.", examples=[
 
 
 @router.get("", summary="The server")
-async def server() -> dict[str, Any]:
+async def server_metadata() -> dict[str, Any]:
     """Name, version and extensions of the server."""
     return {"name": "aisle", "version": own_version(), "extensions": []}
 
 
 @router.get("/health/live", summary="Does it live?")
-async def live() -> dict[str, bool]:
+async def server_live() -> dict[str, bool]:
     """Always, when it answers."""
     return {"live": True}
 
 
 @router.get("/health/ready", summary="Can it predict?", responses={503: _NOT_THERE[503]})
-async def ready(request: Request) -> dict[str, bool]:
+async def server_ready(request: Request) -> dict[str, bool]:
     """Whether at least one champion is in memory."""
     champions = service_of(request).champions
     if champions.served():
@@ -156,7 +167,7 @@ async def ready(request: Request) -> dict[str, bool]:
     response_model=ModelMetadata,
     responses=_NOT_THERE,
 )
-async def metadata(request: Request, name: Name, version: Version | None = None) -> Response:
+async def model_metadata(request: Request, name: Name, version: Version | None = None) -> Response:
     """Inputs and outputs of a catalogue's champion."""
     champion = _champion(request, name, version)
     inputs = [
@@ -187,7 +198,7 @@ async def model_ready(request: Request, name: Name, version: Version | None = No
     response_model=InferenceResponse,
     responses=_NOT_THERE | _BAD_BODY,
 )
-async def infer(request: Request, name: Name, body: InferenceRequest, version: Version | None = None) -> Response:
+async def model_infer(request: Request, name: Name, body: InferenceRequest, version: Version | None = None) -> Response:
     """Label, confidence, decision and runner-up of each product, in order."""
     champion = _champion(request, name, version)
     wanted = [output.name for output in body.outputs or []] or list(OUTPUTS)
@@ -199,7 +210,7 @@ async def infer(request: Request, name: Name, body: InferenceRequest, version: V
     place: tuple[str | int, ...] = ("inputs", 0, "data")
     answers = await service_of(request).answer(request, champion, products, lambda number: (*place, number))
     outputs = [
-        {"name": output, "datatype": OUTPUTS[output], "shape": [answers.height], "data": answers[output].to_list()}
+        {"name": output, "datatype": OUTPUTS[output], "shape": [len(answers)], "data": answers.column(output)}
         for output in wanted
     ]
     said = {"model_name": name, "model_version": champion.record.version, "outputs": outputs}

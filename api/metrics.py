@@ -7,8 +7,8 @@ With several workers the counts of all are summed through the folder that PROMET
 from __future__ import annotations
 
 import os
+from collections import Counter as Counts
 
-import polars as pl
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -20,6 +20,7 @@ from prometheus_client import (
     multiprocess,
 )
 
+from api.answers import Answers
 from warehouse.registry import ModelRecord
 
 __all__ = ["CHAMPION_PROBLEM", "CONTENT_TYPE", "IN_PROGRESS", "answered", "champion_changed", "exposed", "requested"]
@@ -69,21 +70,15 @@ def requested(route: str, method: str, status: int, seconds: float) -> None:
         ERRORS.labels(route, str(status)).inc()
 
 
-def answered(catalog: str, answers: pl.DataFrame) -> None:
-    """Count answered products (label, confidence, decision)."""
-    PRODUCTS.labels(catalog).inc(answers.height)
+def answered(catalog: str, answers: Answers) -> None:
+    """Count answered products."""
+    PRODUCTS.labels(catalog).inc(len(answers))
     for metric, column in ((LABELS, "label"), (DECISIONS, "decision")):
-        for value, count in _counts(answers[column]):
+        for value, count in Counts(answers.column(column)).items():
             metric.labels(catalog, value).inc(count)
     observe = CONFIDENCE.labels(catalog).observe
-    for confidence in answers["confidence"].to_list():
+    for confidence in answers.column("confidence"):
         observe(confidence)
-
-
-def _counts(values: pl.Series) -> list[tuple[str, int]]:
-    if len(values) == 1:
-        return [(values[0], 1)]
-    return list(values.value_counts().iter_rows())
 
 
 def champion_changed(catalog: str, old: ModelRecord | None, new: ModelRecord) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import polars as pl
 from fastapi import Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
@@ -27,7 +26,7 @@ from api.problems import FieldProblem, Refusal, document, invalid, pointer_to, r
 from api.products import product_problems
 from api.service import Service
 
-__all__ = ["MEDIA_TYPES", "as_json", "stream"]
+__all__ = ["MEDIA_TYPES", "stream"]
 
 MEDIA_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 
@@ -45,23 +44,6 @@ SPOOL_MEMORY = _MIB
 
 MOST_UNSENT = 1 << 30
 """Bytes of answers that wait for a client that does not read; no more products are taken until it does."""
-
-_COLUMNS = (
-    "product_id",
-    "label",
-    "label_path",
-    "confidence",
-    "decision",
-    "runner_up",
-    "runner_up_confidence",
-    "reasons",
-    "model_version",
-)
-
-
-def as_json(answers: pl.DataFrame) -> str:
-    """Answers as a JSON array of objects."""
-    return answers.select(_COLUMNS).write_json()
 
 
 def stream(request: Request, service: Service, champion: Champion, *, reasons: bool) -> Response:
@@ -237,12 +219,11 @@ class _Stream(Response):
             return b"".join(refused.values())
         answers = await self.service.predictor.answer(self.champion, products, reasons=self.reasons)
         self.exchange.products += len(products)
-        numbered = answers.select(pl.Series("line", numbers, dtype=pl.Int64), *_COLUMNS)
-        text = numbered.write_ndjson().encode()
+        answered = answers.json_lines(numbers)
         if not refused:
-            return text
-        answered = dict(zip(numbers, text.splitlines(keepends=True), strict=True))
-        return b"".join((answered | refused)[line.number] for line in lines)
+            return b"".join(answered)
+        placed = dict(zip(numbers, answered, strict=True)) | refused
+        return b"".join(placed[line.number] for line in lines)
 
     def _problem(self, line: _Line, products: list[dict[str, Any]]) -> Refusal | None:
         """Why a line cannot be answered; otherwise its product joins the others."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from api.guard import OPEN
@@ -29,6 +31,13 @@ _ANYWHERE = {
 }
 
 
+def main() -> None:
+    """Print the document, for docs/openapi.json: `python -m api.openapi > docs/openapi.json`."""
+    from api.api import app
+
+    print(json.dumps(describe(app), indent=2, ensure_ascii=False))
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """The document, made once."""
     if app.openapi_schema is None:
@@ -44,8 +53,18 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for path, operations in made["paths"].items():
             for operation in operations.values():
                 _settle_statuses(operation, guarded=path not in OPEN)
+        for route in app.routes:
+            if isinstance(route, APIRoute):
+                _name(made, route)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _name(made: dict[str, Any], route: APIRoute) -> None:
+    """Call operations like their functions, for that is what the methods of generated clients are called."""
+    for method in route.methods or ():
+        name = f"{route.name}_of_version" if "{version}" in route.path else route.name
+        made["paths"][route.path_format][method.lower()]["operationId"] = name
 
 
 def _add_shapes(made: dict[str, Any]) -> None:
@@ -76,3 +95,7 @@ def _settle_statuses(operation: dict[str, Any], *, guarded: bool) -> None:
         # Either key, or none where the service asks for none.
         operation["security"] = [{"bearer": []}, {"header": []}, {}]
     operation["responses"] = dict(sorted(statuses.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -70,7 +70,7 @@ async def ready(request: Request) -> Response:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def get_metrics() -> Response:
+async def read_metrics() -> Response:
     """Requests, latency, products, labels, confidence, decisions, model versions and errors."""
     return Response(metrics.exposed(), headers={"Content-Type": metrics.CONTENT_TYPE})
 

@@ -13,21 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import polars as pl
-
 from api import metrics
-from api.champions import Champion
+from api.answers import Answers
+from api.champions import FEW, Champion
 from api.problems import Refusal
 
 __all__ = ["Predictor"]
 
 Products = Sequence[dict[str, Any]]
-
-FEW = 64
-"""Requests for no more products than this are answered together."""
-
-MOST_TOGETHER = 256
-"""Products in such a batch: a few milliseconds of work."""
 
 INLINE_CHARS = 50_000
 """A batch of few products with less text than this is worked on at once: handing it to a thread would cost more."""
@@ -39,7 +32,7 @@ class _Waiting:
     products: Products
     reasons: bool
     chars: int
-    answer: asyncio.Future[pl.DataFrame]
+    answer: asyncio.Future[Answers]
 
 
 class Predictor:
@@ -56,7 +49,7 @@ class Predictor:
         self._waiting: list[_Waiting] = []
         self._busy = False
 
-    async def answer(self, champion: Champion, products: Products, *, reasons: bool = True) -> pl.DataFrame:
+    async def answer(self, champion: Champion, products: Products, *, reasons: bool = True) -> Answers:
         """One row a product, in order, as `Champion.answer`.
 
         Raises:
@@ -80,7 +73,7 @@ class Predictor:
         """Finish what was begun, and take nothing new."""
         self._pool.shutdown(wait=True)
 
-    async def _together(self, champion: Champion, products: Products, reasons: bool) -> pl.DataFrame:
+    async def _together(self, champion: Champion, products: Products, reasons: bool) -> Answers:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(champion, products, reasons, _text_chars(products), loop.create_future())
         self._waiting.append(waiting)
@@ -102,7 +95,7 @@ class Predictor:
             future = asyncio.get_running_loop().run_in_executor(self._pool, _answers_of, batch)
             future.add_done_callback(partial(self._batch_done, batch))
 
-    def _batch_done(self, batch: list[_Waiting], done: asyncio.Future[list[pl.DataFrame | Exception]]) -> None:
+    def _batch_done(self, batch: list[_Waiting], done: asyncio.Future[list[Answers | Exception]]) -> None:
         error = done.exception()
         _settle(batch, done.result() if error is None else [RuntimeError(str(error))] * len(batch))
         self._next_batch()
@@ -116,7 +109,7 @@ class Predictor:
                 continue
             first = batch[0] if batch else waiting
             fits = waiting.champion is first.champion and waiting.reasons == first.reasons
-            if not fits or rows + len(waiting.products) > MOST_TOGETHER:
+            if not fits or rows + len(waiting.products) > FEW:
                 self._waiting = self._waiting[taken:]
                 return batch
             rows += len(waiting.products)
@@ -125,7 +118,7 @@ class Predictor:
         return batch
 
 
-def _answers_of(batch: list[_Waiting]) -> list[pl.DataFrame | Exception]:
+def _answers_of(batch: list[_Waiting]) -> list[Answers | Exception]:
     """The answer of each request; where the batch fails, each on its own, so that only the guilty one fails."""
     champion, reasons = batch[0].champion, batch[0].reasons
     if len(batch) == 1:
@@ -137,17 +130,17 @@ def _answers_of(batch: list[_Waiting]) -> list[pl.DataFrame | Exception]:
     starts = [0]
     for waiting in batch:
         starts.append(starts[-1] + len(waiting.products))
-    return [answers.slice(start, len(waiting.products)) for start, waiting in zip(starts, batch, strict=False)]
+    return [answers.part(start, len(waiting.products)) for start, waiting in zip(starts, batch, strict=False)]
 
 
-def _attempt(work: Callable[[], pl.DataFrame]) -> pl.DataFrame | Exception:
+def _attempt(work: Callable[[], Answers]) -> Answers | Exception:
     try:
         return work()
     except Exception as error:  # noqa: BLE001 - handed to the request that asked for it
         return error
 
 
-def _settle(batch: list[_Waiting], answers: Sequence[pl.DataFrame | Exception]) -> None:
+def _settle(batch: list[_Waiting], answers: Sequence[Answers | Exception]) -> None:
     for waiting, answer in zip(batch, answers, strict=True):
         if waiting.answer.done():
             continue  # its client has left

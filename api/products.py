@@ -69,7 +69,8 @@ def product_problems(product: Any, spec: CatalogSpec, most_chars: int) -> list[t
             wrong = next((i for i, entry in enumerate(value) if type(entry) is not str), None)
             if wrong is not None:
                 found.append(((key, wrong), "must be text"))
-            chars = sum(len(entry) for entry in value if type(entry) is str)
+                continue
+            chars = sum(len(entry) for entry in value)
         elif type(value) in types:
             chars = len(value) if type(value) is str else 0
         else:

@@ -120,9 +120,7 @@ async def predict(
     answers = await service.answer(request, champion, products, lambda n: (*prefix, n), reasons=reasons)
     record = champion.record
     head = orjson.dumps({"catalog": record.catalog, "model_version": record.version, "model_digest": record.digest})
-    return Response(
-        head[:-1] + b',"predictions":' + ndjson.as_json(answers).encode() + b"}", media_type="application/json"
-    )
+    return Response(head[:-1] + b',"predictions":' + answers.json() + b"}", media_type="application/json")
 
 
 @router.get(
@@ -167,14 +165,14 @@ def _declared(name: str) -> CatalogSpec | None:
 
 def _model(champion: Champion) -> dict[str, Any]:
     metrics = champion.record.metrics
-    own = champion.policy.filter(champion.policy["model_version"] == champion.record.version)
+    shown = champion.policy.select("label", "threshold", "precision", "coverage", "reason", "review_all")
     return {
         "version": champion.record.version,
         "digest": champion.record.digest,
         "recipe": champion.record.recipe,
         "training_rows": champion.model.rows,
         "metrics": {key: metrics.get(key) for key in ("rows", "accuracy", "macro_f1", "weighted_f1")},
-        "policy": own.select("label", "threshold", "precision", "coverage", "reason", "review_all").to_dicts(),
+        "policy": shown.to_dicts(),
     }
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
 from fastapi import Request
 
+from api.answers import Answers
 from api.bodies import HeldBytes
 from api.champions import Champion, Champions
 from api.exchange import exchange_of
@@ -42,7 +42,7 @@ class Service:
 
     async def answer(
         self, request: Request, champion: Champion, products: Sequence[Any], place: Place, *, reasons: bool = False
-    ) -> pl.DataFrame:
+    ) -> Answers:
         """Check products, and answer them in order.
 
         Args:
@@ -60,13 +60,13 @@ class Service:
         exchange.catalog = champion.record.catalog
         check_products(products, champion.spec, self.settings, place)
         answers = await self.predictor.answer(champion, products, reasons=reasons)
-        exchange.products = answers.height
+        exchange.products = len(answers)
         return answers
 
     async def labels(self, request: Request, contract: str, products: Sequence[Any], place: Place) -> list[str]:
         """The labels of products, in order, for an outside contract."""
         answers = await self.answer(request, self.champions.of_contract(contract), products, place)
-        return answers["label"].to_list()
+        return answers.column("label")
 
 
 _looking = threading.Lock()

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -173,7 +172,8 @@ def _manifest_of(model: Model, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _spec_of(model: Model) -> dict[str, Any]:
-    # In full, so that a later default cannot change what an old model means; but bins are refused where they mean nothing.
+    # In full, so that a later default cannot change what an old model means; but bins are refused where they mean
+    # nothing.
     content = model.spec.model_dump(mode="json")
     for field in content["fields"]:
         if field["kind"] != "number":

@@ -131,4 +131,3 @@ _EDGE = 1e-9
 def _to_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
     clipped = np.clip(probability, _EDGE, 1.0 - _EDGE)
     return np.asarray(np.log(clipped / (1.0 - clipped)))
-

@@ -1,10 +1,11 @@
-"""The design matrix: training rows × features, of which the wide subword part is only multiplied out a batch at a time."""
+"""The design matrix: training rows × features. Its wide subword part is only multiplied out a batch at a time."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -33,14 +34,16 @@ class Product:
     @property
     def nnz(self) -> int:
         """About how many entries there are, multiplied out; n-grams that words share count several times."""
-        widths = [np.diff(right.indptr)[left.indices].sum() for left, right in zip(self.lefts, self.rights, strict=True)]
+        widths = [
+            np.diff(right.indptr)[left.indices].sum() for left, right in zip(self.lefts, self.rights, strict=True)
+        ]
         return int(sum(widths))
 
     def __getitem__(self, rows: NDArray[np.int64]) -> sp.csr_matrix:
         return sum(left[rows] @ right for left, right in zip(self.lefts, self.rights, strict=True))
 
 
-Block = sp.csr_matrix | Product
+Block: TypeAlias = sp.csr_matrix | Product
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class Design:
         """Blocks as given, neighbouring matrices merged: fewer pieces to put together for every batch."""
         merged: list[Block] = []
         for is_product, group in itertools.groupby(blocks, lambda block: isinstance(block, Product)):
-            merged += list(group) if is_product else [sp.hstack(list(group), format="csr", dtype=np.float32)]
+            neighbours = list(group)
+            merged += neighbours if is_product else [sp.hstack(neighbours, format="csr", dtype=np.float32)]
         return cls(merged)
 
     @property

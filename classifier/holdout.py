@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 __all__ = ["folds", "holdout_bound", "holdout_mask"]
 
-# A digest is uniform, so its digits are as good as a draw. Different digits decide the hold-out and the folds: they must
-# not depend on each other.
+# A digest is uniform, so its digits are as good as a draw. Different digits decide the hold-out and the folds: they
+# must not depend on each other.
 _HOLDOUT_DIGITS = slice(0, 8)
 _FOLD_DIGITS = slice(8, 16)
 _RANGE = 16**8

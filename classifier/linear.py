@@ -78,7 +78,8 @@ def from_estimator(estimator: Any, labels: int, dtype: type[np.floating] = np.fl
 def _svc(params: LinearParams, seed: int) -> Any:
     from sklearn.svm import LinearSVC
 
-    # liblinear's own tolerance; scikit-learn's 1e-4 takes up to three times as long and changes no figure's third digit.
+    # liblinear's own tolerance; scikit-learn's 1e-4 takes up to three times as long and changes no figure's third
+    # digit.
     return LinearSVC(C=params.C, tol=0.1, random_state=seed)
 
 

@@ -1,8 +1,8 @@
 """From strings and pairs of integers to ids, millions at a time, without Python loops and free of the interpreter lock.
 
-In bulk both look-ups stand on the one routine of SciPy that samples a sparse matrix at given places: 25 to 45 ns each (a
-Polars join or Enum cast builds its table again on every call: 90 ms for 300,000 words). It scans its table once a call,
-so a few look-ups go by binary search instead. Both find the same.
+In bulk both look-ups stand on the one routine of SciPy that samples a sparse matrix at given places: 25 to 45 ns each
+(a Polars join or Enum cast builds its table again on every call: 90 ms for 300,000 words). It scans its table once a
+call, so a few look-ups go by binary search instead. Both find the same.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ _FEW = 2_000
 class StringLookup:
     """Position of a string in a list of distinct strings.
 
-    Polars' hash finds the place, and the full 64 bits are compared: a string that is not in the list is taken for one that
-    is with a probability of its length / 2**64. The hash is never stored, so a Polars upgrade cannot move anything.
+    Polars' hash finds the place, and the full 64 bits are compared: a string that is not in the list is taken for one
+    that is with a probability of its length / 2**64. The hash is never stored, so a Polars upgrade cannot move
+    anything.
     """
 
     def __init__(self, strings: pl.Series) -> None:
@@ -96,7 +97,5 @@ class PairLookup:
 def _sample(table: sp.csr_matrix, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.int32]:
     # SciPy's own indexing goes through the same routine, but checks and copies around it.
     out = np.zeros(len(rows), dtype=np.int32)
-    _sparsetools.csr_sample_values(
-        *table.shape, table.indptr, table.indices, table.data, len(rows), rows, columns, out
-    )
+    _sparsetools.csr_sample_values(*table.shape, table.indptr, table.indices, table.data, len(rows), rows, columns, out)
     return out

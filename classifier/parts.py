@@ -1,21 +1,87 @@
-"""Sparse parts of a linear score: what one field contributes, in a shape that scores and explains fast."""
+"""Sparse parts of a linear score: what one field contributes, in a shape that scores and explains fast.
+
+SciPy's sparse matrices check and copy around every operation, which takes most of the time of a single product; the
+rows here are plain arrays, and go to the routines underneath.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse import _sparsetools
+from typing_extensions import override
 
-__all__ = ["Array", "Part", "normalise_jointly", "row_sums", "score"]
+__all__ = [
+    "Array",
+    "Names",
+    "Part",
+    "Rows",
+    "Values",
+    "WordNames",
+    "count_ids",
+    "is_empty",
+    "normalise_jointly",
+    "score",
+]
 
 # float32 everywhere but in the prototypes, whose last digits need float64.
 Array: TypeAlias = NDArray[np.floating]
+# A field's values: a Series in bulk, a list for a few products. Both give the same.
+Values: TypeAlias = "pl.Series | list[object]"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Products × tokens, row by row: a sparse matrix as plain arrays.
+
+    Attributes:
+        starts: where each row begins in `ids` and `values`; one longer than there are rows.
+        ids: token of each entry, sorted within a row, each once.
+        values: value of each entry.
+        width: number of tokens that there are.
+    """
+
+    starts: NDArray[np.integer]
+    ids: NDArray[np.integer]
+    values: Array
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def to_csr(self) -> sp.csr_matrix:
+        """The same as SciPy has it; nothing is copied."""
+        return sp.csr_matrix((self.values, self.ids, self.starts), shape=(len(self), self.width))
+
+
+class Names(Protocol):
+    """What tokens are called."""
+
+    def many(self, ids: NDArray[np.integer]) -> pl.Series:
+        """Names of many tokens (String)."""
+
+    def few(self, ids: list[int]) -> list[str]:
+        """Names of a few tokens."""
+
+
+@dataclass(frozen=True)
+class WordNames(Names):
+    """Names that stand in a list; the place is the id."""
+
+    words: pl.Series
+
+    @override
+    def many(self, ids: NDArray[np.integer]) -> pl.Series:
+        return self.words.gather(ids)
+
+    @override
+    def few(self, ids: list[int]) -> list[str]:
+        return [self.words[i] for i in ids]
 
 
 @dataclass(frozen=True)
@@ -24,15 +90,22 @@ class Part:
 
     Attributes:
         field: the field that the tokens stand in.
-        matrix: products × tokens, CSR.
+        rows: products × tokens.
         weights: tokens × labels, of the same type, C order (the order in which sparse × dense reads it).
-        names: ids of tokens → the tokens as people read them.
+        names: what the tokens are called.
     """
 
     field: str
-    matrix: sp.csr_matrix
+    rows: Rows
     weights: Array
-    names: Callable[[NDArray[np.int32]], pl.Series]
+    names: Names
+
+
+def is_empty(values: Values) -> bool:
+    """Whether no product has a value, so that the field adds nothing."""
+    if isinstance(values, pl.Series):
+        return values.null_count() == len(values)
+    return all(value is None for value in values)
 
 
 def score(parts: list[Part], intercept: Array, rows: int) -> Array:
@@ -40,31 +113,50 @@ def score(parts: list[Part], intercept: Array, rows: int) -> Array:
 
     Adds up row by row in the order of the entries, so a product gets the same bits alone and among a million others.
     """
-    scores = np.tile(intercept, (rows, 1))
-    labels = scores.shape[1]
+    scores = np.empty((rows, len(intercept)), dtype=intercept.dtype)
+    scores[:] = intercept
+    flat = scores.ravel()
     for part in parts:
-        matrix = part.matrix
-        # `scores += matrix @ weights` without the checks and the copy around SciPy's routine, which take most of the time
-        # of one row.
-        _sparsetools.csr_matvecs(
-            rows, matrix.shape[1], labels, matrix.indptr, matrix.indices, matrix.data, part.weights.ravel(), scores.ravel()
-        )
+        own = part.rows
+        if len(own.ids):
+            _sparsetools.csr_matvecs(
+                rows, own.width, len(intercept), own.starts, own.ids, own.values, part.weights.ravel(), flat
+            )
     return scores
 
 
-def row_sums(values: NDArray[np.floating], starts: NDArray[np.integer]) -> NDArray[np.floating]:
-    """Sum of each row's values (0 for an empty row); `starts` is one longer than there are rows."""
+def count_ids(
+    ids: NDArray[np.int32], starts: NDArray[np.integer], width: int, dtype: type[np.floating] = np.float32
+) -> Rows:
+    """Occurrences of each id in each row; ids of -1 do not count."""
+    known = ids >= 0
+    if known.all():
+        kept, ends = ids.copy(), starts
+    else:
+        kept = ids[known]
+        ends = np.concatenate([[0], np.cumsum(known)])[starts]
+    index = np.int32 if len(kept) < np.iinfo(np.int32).max else np.int64
+    kept, ends = kept.astype(index, copy=False), ends.astype(index)
+    values = np.ones(len(kept), dtype=dtype)
+    rows = len(ends) - 1
+    _sparsetools.csr_sort_indices(rows, ends, kept, values)
+    _sparsetools.csr_sum_duplicates(rows, width, ends, kept, values)
+    return Rows(ends, kept[: ends[-1]], values[: ends[-1]], width)
+
+
+def normalise_jointly(blocks: list[Rows], weight: float = 1.0) -> None:
+    """Scale each row, over all blocks together, to the Euclidean length `weight`, in place. Empty rows stay empty."""
+    squares = sum(_row_sums(block.values * block.values, block.starts) for block in blocks)
+    lengths = np.sqrt(squares)
+    scale = np.divide(weight, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    for block in blocks:
+        np.multiply(block.values, np.repeat(scale, block.starts[1:] - block.starts[:-1]), out=block.values)
+
+
+def _row_sums(values: Array, starts: NDArray[np.integer]) -> Array:
+    """Sum of each row's values, 0 for an empty row."""
     sums = np.zeros(len(starts) - 1, dtype=values.dtype)
-    filled = np.flatnonzero(np.diff(starts))
+    filled = np.flatnonzero(starts[1:] > starts[:-1])
     if len(filled):
         sums[filled] = np.add.reduceat(values, starts[filled])
     return sums
-
-
-def normalise_jointly(matrices: list[sp.csr_matrix], weight: float = 1.0) -> None:
-    """Scale each row, over all matrices together, to the Euclidean length `weight`, in place. Empty rows stay empty."""
-    squares = sum(row_sums(matrix.data * matrix.data, matrix.indptr) for matrix in matrices)
-    lengths = np.sqrt(squares)
-    scale = np.divide(weight, lengths, out=np.zeros_like(lengths), where=lengths > 0).astype(np.float32)
-    for matrix in matrices:
-        matrix.data *= np.repeat(scale, np.diff(matrix.indptr))

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from typing_extensions import override
 
+from classifier.fields import FieldVectoriser
 from classifier.linear import from_estimator
-from classifier.parts import Array, Part
+from classifier.parts import Array, Part, Rows, Values, WordNames
 from classifier.training import OutOfFold, split
 from classifier.vectoriser import ProductVectoriser
 
@@ -82,7 +84,7 @@ def joined(frame: pl.DataFrame, fields: Sequence[str], separator: str) -> pl.Ser
     return frame.select(pl.concat_str(pl.col(fields).fill_null(""), separator=separator)).to_series()
 
 
-class PrototypeField:
+class PrototypeField(FieldVectoriser):
     """All text of a product as one field.
 
     Args:
@@ -96,28 +98,39 @@ class PrototypeField:
         self.vectoriser = prototype.vectoriser()
 
     @property
+    @override
     def widths(self) -> list[int]:
         return [len(self.vectoriser.idf_)]
 
     @property
+    @override
     def droppable(self) -> list[bool]:
         return [True]
 
+    @override
     def fit(self, values: pl.Series) -> list[Any]:
         return [self.vectoriser.fit_transform(values)]
 
+    @override
     def weigh(self, coefficients: list[Array]) -> None:
         (self.weights,) = coefficients
 
-    def parts(self, values: pl.Series) -> list[Part]:
-        return [Part(self.name, self.vectoriser.transform(values), self.weights, self.vectoriser.names_of)]
+    @override
+    def parts(self, values: Values) -> list[Part]:
+        texts = values if isinstance(values, pl.Series) else pl.Series(values, dtype=pl.String)
+        matrix = self.vectoriser.transform(texts)
+        rows = Rows(matrix.indptr, matrix.indices, matrix.data, matrix.shape[1])
+        return [Part(self.name, rows, self.weights, WordNames(self.vectoriser.names))]
 
+    @override
     def tables(self) -> dict[str, pl.DataFrame]:
         return self.vectoriser.tables()
 
+    @override
     def arrays(self) -> dict[str, Array]:
         return {"weights": self.weights}
 
+    @override
     def restore(self, tables: Mapping[str, pl.DataFrame], arrays: Mapping[str, Array], rows: int) -> None:
         self.vectoriser.restore(dict(tables), rows)
         self.weights = arrays["weights"]
@@ -131,9 +144,10 @@ class PrototypeVectoriser(ProductVectoriser):
         self.reads = [field.name for field in fields if field.kind == "text"]
         self.fields = [PrototypeField(self.prototype)]
 
-    def column(self, frame: pl.DataFrame, name: str) -> pl.Series:  # noqa: ARG002
-        """The joined text; there is no other field."""
-        return joined(frame, self.reads, self.prototype.separator)
+    def parts(self, columns: Mapping[str, Values]) -> list[Part]:
+        """Tokens of the joined text of some products, with their weights."""
+        frame = pl.DataFrame({name: pl.Series(columns[name], dtype=pl.String) for name in self.reads})
+        return self.fields[0].parts(joined(frame, self.reads, self.prototype.separator))
 
 
 def fit_prototype(
@@ -153,7 +167,7 @@ def fit_prototype(
         ValueError: the texts hold no words.
     """
     prototype = vectoriser.prototype
-    texts = vectoriser.column(frame, "text")
+    texts = joined(frame, vectoriser.reads, prototype.separator)
     scored, scores = [], []
     for rows, others in split(text_hash, folds, codes):
         words, estimator = prototype.vectoriser(), prototype.estimator()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from classifier.parts import Array, Part
 
-__all__ = ["REASONS", "strongest"]
+__all__ = ["REASONS", "contributions", "no_reasons", "strongest", "strongest_few"]
 
 REASONS = pl.List(pl.Struct({"token": pl.String, "field": pl.String, "weight": pl.Float64}))
 
@@ -20,26 +20,53 @@ def strongest(parts: list[Part], label: NDArray[np.int64], runner_up: NDArray[np
     intercepts sum to the margin. Only tokens that speak for the label are reasons.
     """
     rows = len(label)
-    found = [_of_part(part, label, runner_up, most) for part in parts if part.matrix.nnz]
-    if not found:
-        return pl.Series("reasons", [[]] * rows, dtype=REASONS)
+    named = [part for part in parts if len(part.rows.ids)]
+    if not named:
+        return no_reasons(rows)
+    found = [_of_part(part, label, runner_up, most) for part in named]
     weights = np.concatenate([weight for weight, _ in found], axis=1)
     ids = np.concatenate([own for _, own in found], axis=1)
     order = np.argsort(-weights, axis=1, kind="stable")[:, :most]
     weights = np.take_along_axis(weights, order, axis=1)
     ids = np.take_along_axis(ids, order, axis=1)
-    named = [part for part in parts if part.matrix.nnz]
     return _as_lists(named, order // most, ids, weights)
+
+
+def no_reasons(rows: int) -> pl.Series:
+    """As many empty lists."""
+    return pl.Series("reasons", [[]], dtype=REASONS).new_from_index(0, rows)
+
+
+def strongest_few(
+    parts: list[Part], label: NDArray[np.int64], runner_up: NDArray[np.int64], most: int = 5
+) -> list[list[dict[str, str | float]]]:
+    """What `strongest` gives, for a few products: as plain lists, and without its cost of starting."""
+    values = [contributions(part, label, runner_up) for part in parts]
+    return [_of_row(parts, values, row, most) for row in range(len(label))]
 
 
 def contributions(part: Part, label: NDArray[np.int64], runner_up: NDArray[np.int64]) -> Array:
     """What each entry of a part adds to the label's score beyond the runner-up's."""
+    rows = part.rows
     labels = part.weights.shape[1]
-    counts = np.diff(part.matrix.indptr)
-    base = part.matrix.indices.astype(np.int64) * labels
-    first, second = base + np.repeat(label, counts), base + np.repeat(runner_up, counts)
+    counts = rows.starts[1:] - rows.starts[:-1]
+    base = rows.ids.astype(np.int64) * labels
     flat = part.weights.ravel()
-    return np.asarray(part.matrix.data * (flat[first] - flat[second]))
+    return np.asarray(rows.values * (flat[base + np.repeat(label, counts)] - flat[base + np.repeat(runner_up, counts)]))
+
+
+def _of_row(parts: list[Part], values: list[Array], row: int, most: int) -> list[dict[str, str | float]]:
+    slices = [slice(part.rows.starts[row], part.rows.starts[row + 1]) for part in parts]
+    weights = np.concatenate([own[place] for own, place in zip(values, slices, strict=True)])
+    order = np.argsort(-weights, kind="stable")[:most]
+    ends = np.cumsum([place.stop - place.start for place in slices])
+    reasons: list[dict[str, str | float]] = []
+    for entry in order[weights[order] > 0].tolist():
+        number = int(np.searchsorted(ends, entry, side="right"))
+        part = parts[number]
+        token = int(part.rows.ids[slices[number].stop - (ends[number] - entry)])
+        reasons.append({"token": part.names.few([token])[0], "field": part.field, "weight": float(weights[entry])})
+    return reasons
 
 
 def _of_part(
@@ -48,8 +75,8 @@ def _of_part(
     """Weights and token ids (products × most) of a part's strongest tokens; weight 0 where there are fewer."""
     values = contributions(part, label, runner_up)
     kept = values > 0
-    ends = np.concatenate([[0], np.cumsum(kept)])[part.matrix.indptr]
-    values, tokens = values[kept], part.matrix.indices[kept]
+    ends = np.concatenate([[0], np.cumsum(kept)])[part.rows.starts]
+    values, tokens = values[kept], part.rows.ids[kept]
     weights = np.zeros((len(label), most), dtype=np.float32)
     ids = np.zeros((len(label), most), dtype=np.int32)
     filled = np.flatnonzero(np.diff(ends))
@@ -77,9 +104,9 @@ def _as_lists(parts: list[Part], owner: NDArray[np.int64], ids: NDArray[np.int32
     for number, part in enumerate(parts):
         own = slots[owner[slots] == number]
         if len(own):
-            tables.append(pl.DataFrame({"slot": own, "token": part.names(ids[own]), "field": part.field}))
+            tables.append(pl.DataFrame({"slot": own, "token": part.names.many(ids[own]), "field": part.field}))
     if not tables:
-        return pl.Series("reasons", [[]] * rows, dtype=REASONS)
+        return no_reasons(rows)
     table = pl.concat(tables).sort("slot")
     structs = table.select(
         pl.struct("token", "field", pl.Series("weight", flat[slots].astype(np.float64))).alias("reasons")
@@ -94,7 +121,6 @@ def _lists(values: pl.Series, counts: NDArray[np.int64]) -> pl.Series:
     lists = pl.DataFrame([rows, values]).group_by("row", maintain_order=True).agg(pl.col(values.name))[values.name]
     if len(lists) == len(counts):
         return lists
-    position = np.cumsum(counts > 0) - 1
-    where = pl.Series(np.where(counts > 0, position, -1)).replace(-1, None)
-    filled = lists.gather(where.cast(pl.UInt32))
-    return filled.fill_null(pl.Series([[]], dtype=REASONS))
+    # The empty list stands last, and is what every row without an entry gets.
+    place = np.where(counts > 0, np.cumsum(counts > 0) - 1, len(lists))
+    return pl.concat([lists, no_reasons(1)]).gather(place)

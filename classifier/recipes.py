@@ -12,7 +12,16 @@ from core.errors import UnknownRecipe, did_you_mean
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
 
-__all__ = ["NAMES", "CalibrationParams", "LinearParams", "Recipe", "RecipeParams", "SubwordParams", "WordParams", "resolve"]
+__all__ = [
+    "NAMES",
+    "CalibrationParams",
+    "LinearParams",
+    "Recipe",
+    "RecipeParams",
+    "SubwordParams",
+    "WordParams",
+    "resolve",
+]
 
 Family = Literal["linear", "linear-fast", "asos-prototype", "newsgroups-prototype"]
 NAMES: tuple[Family, ...] = ("linear", "linear-fast", "asos-prototype", "newsgroups-prototype")
@@ -69,7 +78,7 @@ class LinearParams(_Part):
     solver: Literal["auto", "svc", "adagrad"] = "auto"
     C: Annotated[float, Field(gt=0)] = 1.0
     epochs: Annotated[int, Field(ge=1, le=1000)] = 5
-    rate: Annotated[float, Field(gt=0, le=10)] = 0.2
+    rate: Annotated[float, Field(gt=0, le=10)] = 0.3
 
 
 class CalibrationParams(_Part):
@@ -108,7 +117,7 @@ class Recipe(_Part):
 
     @property
     def is_prototype(self) -> bool:
-        """Whether it reproduces a published prototype: trained on every labelled row, evaluated out-of-fold, kept from the gate."""
+        """Whether it reproduces a published prototype: trained on every labelled row, evaluated out of fold."""
         return self.family.endswith("-prototype")
 
 
@@ -139,11 +148,13 @@ def resolve(spec: CatalogSpec, name: str | None = None, overrides: Mapping[str, 
     family = wanted if declared is None else declared.name
     if family not in _DEFAULTS:
         known = [*NAMES, *spec.recipes]
-        raise UnknownRecipe(f"there is no recipe '{family}'", where=f"catalogue {spec.name}", hint=did_you_mean(family, known))
+        raise UnknownRecipe(
+            f"there is no recipe '{family}'", where=f"catalogue {spec.name}", hint=did_you_mean(family, known)
+        )
     flat = dict(_DEFAULTS[family])
     flat |= _flatten({} if declared is None else declared.params)
     flat |= overrides or {}
-    return Recipe(name=wanted, family=family, params=_build(flat, f"recipe {wanted}"))  # type: ignore[arg-type]
+    return Recipe(name=wanted, family=family, params=_build(flat, f"recipe {wanted}"))
 
 
 def _flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,25 +1,25 @@
 """Character n-grams inside words, as vectors of words: what a model makes of a word that it has never seen.
 
-A text's subword vector is the sum of its words' vectors, each of length 1 and weighted as in the word block. That makes it
-linear in the words: once fitted, a known word's subwords fold into the weight of the word and cost nothing, and an unknown
-word needs its vector once a batch.
+A text's subword vector is the sum of its words' vectors, each of length 1 and weighted as in the word block. That makes
+it linear in the words: once fitted, a known word's subwords fold into the weight of the word and cost nothing, and an
+unknown word needs its vector once a batch.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from classifier.parts import Array, normalise_jointly
+from classifier.parts import Array, Rows, normalise_jointly
 
 __all__ = ["Subwords", "gram_keys"]
 
-# The scheme is part of every artifact (a golden test pins it): an n-gram's key is FNV-1a's offset basis, multiplied by the
-# odd number below and increased by the code point, character after character, plus n in the end, all modulo 2**64.
+# The scheme is part of every artifact (a golden test pins it): an n-gram's key is FNV-1a's offset basis, multiplied by
+# the odd number below and increased by the code point, character after character, plus n in the end, all modulo 2**64.
 _BASIS = np.uint64(0xCBF29CE484222325)
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio
+_ID_BITS = 32  # word and n-gram in one integer
 _BREAK = "\n"  # no word holds it
 
 
@@ -70,7 +70,14 @@ class Subwords:
 
     @classmethod
     def learn(
-        cls, words: pl.Series, word_rows: NDArray[np.int64], rows: int, shortest: int, longest: int, min_words: int, most: int
+        cls,
+        words: pl.Series,
+        word_rows: NDArray[np.int64],
+        rows: int,
+        shortest: int,
+        longest: int,
+        min_words: int,
+        most: int,
     ) -> Subwords:
         """Collect the n-grams that occur in at least `min_words` of the words; at most `most`, commonest first.
 
@@ -96,14 +103,14 @@ class Subwords:
         )
         return cls(table["key"].to_numpy(), table["rows"].to_numpy(), rows, shortest, longest)
 
-    def vectors(self, words: pl.Series) -> sp.csr_matrix:
-        """One row a word, of length 1: its n-grams by count and inverse frequency. Empty where none of them is known."""
+    def vectors(self, words: pl.Series) -> Rows:
+        """One row a word, of length 1: its n-grams by count and inverse frequency; empty where none is known."""
         places, keys = gram_keys(words, self.shortest, self.longest)
         ids = np.minimum(np.searchsorted(self.keys, keys), max(len(self) - 1, 0))
         known = self.keys[ids] == keys if len(self) else np.zeros(len(keys), dtype=bool)
-        entries = (np.ones(int(known.sum()), dtype=np.float32), (places[known], ids[known]))
-        matrix = sp.csr_matrix(entries, shape=(len(words), len(self)), dtype=np.float32)
-        matrix.sum_duplicates()
-        matrix.data *= self._idf[matrix.indices]
-        normalise_jointly([matrix])
-        return matrix
+        entries, counts = np.unique((places[known] << _ID_BITS) | ids[known], return_counts=True)
+        own = (entries & ((1 << _ID_BITS) - 1)).astype(np.int32)
+        starts = np.searchsorted(entries, np.arange(len(words) + 1) << _ID_BITS).astype(np.int32)
+        rows = Rows(starts, own, counts.astype(np.float32) * self._idf[own], len(self))
+        normalise_jointly([rows])
+        return rows

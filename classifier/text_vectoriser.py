@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -22,12 +22,12 @@ __all__ = ["TextVectoriser"]
 
 
 class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Texts to a sparse TF-IDF matrix of words and word n-grams.
+    r"""Texts to a sparse TF-IDF matrix of words and word n-grams.
 
-    The parameters are those of scikit-learn's TfidfVectorizer and mean the same, and the columns come in the same order.
-    Three differ: `token_pattern` is a regular expression of Rust's regex crate (the default finds what `(?u)\\b\\w\\w+\\b`
-    finds), `strip_digits` drops decimal digits before anything else, and `dtype` is float32. Characters that Python 3.11's
-    Unicode tables do not know yet may be letters here.
+    The parameters are those of scikit-learn's TfidfVectorizer and mean the same, and the columns come in the same
+    order. Three differ: `token_pattern` is a regular expression of Rust's regex crate (the default finds what
+    `(?u)\b\w\w+\b` finds), `strip_digits` drops decimal digits before anything else, and `dtype` is float32.
+    Characters that Python 3.11's Unicode tables do not know yet may be letters here.
 
     Args:
         ngram_range: shortest and longest run of words that is a feature.
@@ -46,7 +46,7 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         dtype: float32 or float64.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         *,
         ngram_range: tuple[int, int] = (1, 1),
@@ -85,7 +85,9 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def fit_transform(
-        self, raw_documents: Iterable[str | None] | pl.Series, y: ArrayLike | None = None  # noqa: ARG002
+        self,
+        raw_documents: Iterable[str | None] | pl.Series,
+        y: ArrayLike | None = None,  # noqa: ARG002
     ) -> sp.csr_matrix:
         """Learn vocabulary and document frequencies, and give the matrix (texts × features).
 
@@ -99,7 +101,7 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         corpus = learn(texts, self.rule(), longest, 1)
         self._take(corpus.vocabulary, texts_seen=len(texts))
         counts = self._counts(corpus.parts, np.arange(self._width()))
-        names = pl.concat([corpus.vocabulary.names(n) for n in range(shortest, longest + 1)])
+        names = pl.concat([corpus.vocabulary.names(n).every() for n in range(shortest, longest + 1)])
         order = names.arg_sort().to_numpy()
         counts = counts[:, order]
         counts.sort_indices()
@@ -122,9 +124,11 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "_columns")
         return np.asarray(self._names.to_list(), dtype=object)
 
-    def names_of(self, columns: NDArray[np.integer]) -> pl.Series:
-        """Some features as text."""
-        return self._names.gather(columns)
+    @property
+    def names(self) -> pl.Series:
+        """The features as text, in the order of the columns."""
+        check_is_fitted(self, "_columns")
+        return self._names
 
     @property
     def vocabulary_(self) -> dict[str, int]:
@@ -136,14 +140,14 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def idf_(self) -> NDArray[np.floating]:
         """Inverse document frequency of each feature."""
         check_is_fitted(self, "_columns")
-        return self._idf
+        return np.asarray(self._idf)
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """What was learnt, as tables that `restore` takes."""
         check_is_fitted(self, "_columns")
         sizes = self._vocabulary.sizes
         ends = np.cumsum([0, *([0] * (self.ngram_range[0] - 1)), *sizes[self.ngram_range[0] - 1 :]])
-        columns = [self._columns[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+        columns = [self._columns[start:end] for start, end in itertools.pairwise(ends)]
         tables = {"words": pl.DataFrame({"word": self._vocabulary.words})}
         for n, (first, last) in enumerate(self._vocabulary.grams, start=2):
             tables[f"grams{n}"] = pl.DataFrame({"first": first, "last": last})
@@ -188,7 +192,7 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         blocks = []
         for part in parts:
             levels = self._vocabulary.counts(part, self.dtype)[self.ngram_range[0] - 1 :]
-            blocks.append(sp.hstack(levels, format="csr", dtype=self.dtype))
+            blocks.append(sp.hstack([level.to_csr() for level in levels], format="csr", dtype=self.dtype))
         counts = sp.vstack(blocks, format="csr", dtype=self.dtype)
         place = columns[counts.indices]
         kept = place >= 0
@@ -201,7 +205,7 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _kept(self, counts: sp.csr_matrix, in_texts: NDArray[np.integer]) -> NDArray[np.integer]:
         """Columns that the limits leave, in order; the same arithmetic as in scikit-learn, ties included."""
         highest, lowest = (
-            bar if isinstance(bar, Integral) else bar * self._texts_seen for bar in (self.max_df, self.min_df)
+            bar * self._texts_seen if isinstance(bar, float) else bar for bar in (self.max_df, self.min_df)
         )
         if highest < lowest:
             raise ValueError("max_df corresponds to fewer texts than min_df")
@@ -216,7 +220,7 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _weigh(self, in_texts: NDArray[np.integer]) -> None:
         self._in_texts = in_texts.astype(np.int64)
         more = int(self.smooth_idf)
-        frequency = self._in_texts.astype(self.dtype) + more
+        frequency: NDArray[np.floating] = self._in_texts.astype(self.dtype) + more
         self._idf = np.log((self._texts_seen + more) / frequency).astype(self.dtype) + self.dtype(1)
 
     def _finish(self, counts: sp.csr_matrix) -> sp.csr_matrix:
@@ -240,7 +244,7 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 def _texts(raw_documents: Iterable[str | None] | pl.Series) -> pl.Series:
     if isinstance(raw_documents, str):
-        raise ValueError("one text was given where a list of texts is expected")  # noqa: TRY004  # as scikit-learn does
+        raise ValueError("one text was given where a list of texts is expected")  # as scikit-learn does
     if isinstance(raw_documents, pl.Series):
         return raw_documents
     return pl.Series(list(raw_documents), dtype=pl.String, strict=True)

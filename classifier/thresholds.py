@@ -12,8 +12,8 @@ from scipy.stats import beta
 
 __all__ = ["fit_thresholds", "lower_bound", "rows_needed"]
 
-# Coverages that are tried for a label, from all of its predictions down. A coarse grid: the more thresholds one tries on
-# the same rows, the luckier the best of them is.
+# Coverages that are tried for a label, from all of its predictions down. A coarse grid: the more thresholds one tries
+# on the same rows, the luckier the best of them is.
 _COVERAGES = np.concatenate([np.arange(1.0, 0.1, -0.05), [0.1, 0.05, 0.02, 0.01]])
 
 SCHEMA = {
@@ -84,7 +84,9 @@ def _one(
     for point in points:
         bound = lower_bound(point.right, point.rows, level)
         if bound >= target:
-            reason = f"precision {point.right / point.rows:.3f} on {point.rows:,} rows, at least {bound:.3f} at {level:.0%}"
+            reason = (
+                f"precision {point.right / point.rows:.3f} on {point.rows:,} rows, at least {bound:.3f} at {level:.0%}"
+            )
             return label, point.threshold, support, point.right / point.rows, point.rows / support, reason
     overall = float(right.mean())
     return label, None, support, overall, 0.0, _lacking(points, support, target, level)

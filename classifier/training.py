@@ -1,4 +1,4 @@
-"""Out-of-fold scoring: what a model says of rows that it was not fitted on, for calibration, thresholds and evaluation."""
+"""Out-of-fold scoring: what a model says of rows it was not fitted on, for calibration and thresholds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Layout:
 
     Attributes:
         ends: one past the last column of each field.
-        droppable: for each column, whether its token would not count towards the field's length had training not shown it.
+        droppable: for each column, whether its token would not count towards the field's length had training not shown
+            it.
         lengths: Euclidean length of each field's vector.
     """
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from classifier.design import Design
-from classifier.fields import ExactField, FieldVectoriser, NumberField, TextField
+from classifier.exact_field import ExactField
+from classifier.fields import FieldVectoriser
 from classifier.linear import Linear
-from classifier.parts import Part
+from classifier.number_field import NumberField
+from classifier.parts import Part, Values
+from classifier.text_field import TextField
 from classifier.training import Layout
 from core.errors import ColumnMissing
 
@@ -43,13 +46,9 @@ class ProductVectoriser:
         self.reads = [field.name for field in fields]
         self.fields: Sequence[FieldVectoriser] = [field_vectoriser(field, recipe.params) for field in fields]
 
-    def column(self, frame: pl.DataFrame, name: str) -> pl.Series:
-        """The values of a field."""
-        return frame[name]
-
     def fit(self, frame: pl.DataFrame) -> Design:
         """Learn from training rows; the design matrix (rows × features)."""
-        return Design.of([block for field in self.fields for block in field.fit(self.column(frame, field.name))])
+        return Design.of([block for field in self.fields for block in field.fit(frame[field.name])])
 
     def weigh(self, linear: Linear) -> None:
         """Take the fitted coefficients."""
@@ -61,9 +60,9 @@ class ProductVectoriser:
                 start += width
             field.weigh(own)
 
-    def parts(self, frame: pl.DataFrame) -> list[Part]:
-        """Tokens of some products with their weights."""
-        return [part for field in self.fields for part in field.parts(self.column(frame, field.name))]
+    def parts(self, columns: Mapping[str, Values]) -> list[Part]:
+        """Tokens of some products with their weights: field → values, a Series in bulk or a list for a few."""
+        return [part for field in self.fields for part in field.parts(columns[field.name])]
 
     @property
     def layout(self) -> Layout:

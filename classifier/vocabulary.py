@@ -7,13 +7,13 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from classifier.lookup import PairLookup, StringLookup
-from classifier.tokens import Tokens, TokenRule, batches, tokenise
+from classifier.parts import Rows, Values, count_ids
+from classifier.tokens import TokenRule, Tokens, batches, tokenise, words_of
 
-__all__ = ["Corpus", "Encoded", "Vocabulary", "count_ids", "learn", "text_starts"]
+__all__ = ["Corpus", "Encoded", "GramNames", "Vocabulary", "learn", "text_starts"]
 
 # Rows tokenised at once: large enough for Polars, small enough for memory (about 1 KiB of text and 1 KiB of ids a row).
 BATCH_ROWS = 25_000
@@ -73,44 +73,92 @@ class Vocabulary:
 
     @property
     def sizes(self) -> list[int]:
-        """Number of entries for n = 1, 2, …"""
+        """Number of entries for each n from 1."""
         return [len(self.words), *(len(first) for first, _ in self.grams)]
 
-    def encode(self, texts: pl.Series, *, keep_unknown: bool = False) -> Encoded:
-        """Tokenise texts and look their words up."""
+    def encode(self, texts: Values, *, keep_unknown: bool = False) -> Encoded:
+        """Tokenise texts and look their words up; unknown words are sorted, so that they add up in one order."""
+        return (
+            self._encode_bulk(texts, keep_unknown)
+            if isinstance(texts, pl.Series)
+            else self._encode_few(texts, keep_unknown)
+        )
+
+    def counts(self, encoded: Encoded, dtype: type[np.floating] = np.float32) -> list[Rows]:
+        """How often each entry occurs in each text: one block (texts × entries) for each n from 1."""
+        blocks = [count_ids(encoded.ids, encoded.starts, len(self.words), dtype)]
+        current = encoded.ids
+        for n, lookup in enumerate(self.gram_lookups, start=2):
+            current = _gram_ids(current, encoded, n, lookup)
+            blocks.append(count_ids(current, encoded.starts, len(lookup), dtype))
+        return blocks
+
+    def names(self, n: int) -> GramNames:
+        """What the entries of that n are called."""
+        return GramNames(self, n)
+
+    @cached_property
+    def _dictionary(self) -> dict[str, int]:
+        return {word: place for place, word in enumerate(self.words.to_list())}
+
+    @cached_property
+    def word_list(self) -> list[str]:
+        """The words as Python has them; made when a few texts are first asked for."""
+        return list(self._dictionary)
+
+    def _encode_bulk(self, texts: pl.Series, keep_unknown: bool) -> Encoded:
         tokens = tokenise(texts, self.rule)
         ids, starts = self.lookup.ids(tokens.words), text_starts(tokens.lengths)
         if not keep_unknown:
             return Encoded(ids, starts)
         strange = ids < 0
         words = tokens.words.filter(pl.Series(strange))
-        unknown = words.unique(maintain_order=True)
+        unknown = words.unique().sort()
         unknown_ids = np.full(len(ids), -1, dtype=np.int32)
         unknown_ids[strange] = StringLookup(unknown).ids(words)
         return Encoded(ids, starts, unknown_ids, unknown)
 
-    def counts(self, encoded: Encoded, dtype: type[np.floating] = np.float32) -> list[sp.csr_matrix]:
-        """How often each entry occurs in each text: one matrix (texts × entries) for n = 1, 2, …"""
-        matrices = [count_ids(encoded.ids, encoded.starts, len(self.words), dtype)]
-        current = encoded.ids
-        for n, lookup in enumerate(self.gram_lookups, start=2):
-            current = _gram_ids(current, encoded, n, lookup)
-            matrices.append(count_ids(current, encoded.starts, len(lookup), dtype))
-        return matrices
+    def _encode_few(self, texts: list[object], keep_unknown: bool) -> Encoded:
+        found = [[] if text is None else words_of(str(text), self.rule) for text in texts]
+        place = self._dictionary.get
+        words = [word for own in found for word in own]
+        ids = np.array([place(word, -1) for word in words], dtype=np.int32)
+        starts = text_starts(np.array([len(own) for own in found], dtype=np.int64))
+        if not keep_unknown:
+            return Encoded(ids, starts)
+        unknown = sorted({word for word in words if word not in self._dictionary})
+        own_place = {word: i for i, word in enumerate(unknown)}
+        unknown_ids = np.array([own_place.get(word, -1) for word in words], dtype=np.int32)
+        return Encoded(ids, starts, unknown_ids, pl.Series(unknown, dtype=pl.String))
 
-    def names(self, n: int) -> pl.Series:
-        """The entries of that n as text, words joined by a space."""
-        if n == 1:
-            return self.words
-        first, last = self.grams[n - 2]
-        return self.names(n - 1).gather(first) + " " + self.words.gather(last)
 
-    def names_of(self, n: int, ids: NDArray[np.int32]) -> pl.Series:
-        """Some entries of that n as text."""
-        if n == 1:
-            return self.words.gather(ids)
-        first, last = self.grams[n - 2]
-        return self.names_of(n - 1, first[ids]) + " " + self.words.gather(last[ids])
+@dataclass(frozen=True)
+class GramNames:
+    """What a vocabulary's words, or its n-grams, are called: words joined by a space."""
+
+    vocabulary: Vocabulary
+    n: int
+
+    def every(self) -> pl.Series:
+        """Every name, in the order of the ids."""
+        return self.many(np.arange(self.vocabulary.sizes[self.n - 1]))
+
+    def many(self, ids: NDArray[np.integer]) -> pl.Series:
+        """Names of many entries."""
+        words = self.vocabulary.words
+        if self.n == 1:
+            return words.gather(ids)
+        first, last = self.vocabulary.grams[self.n - 2]
+        return GramNames(self.vocabulary, self.n - 1).many(first[ids]) + " " + words.gather(last[ids])
+
+    def few(self, ids: list[int]) -> list[str]:
+        """Names of a few entries."""
+        words = self.vocabulary.word_list
+        if self.n == 1:
+            return [words[i] for i in ids]
+        first, last = self.vocabulary.grams[self.n - 2]
+        starts = GramNames(self.vocabulary, self.n - 1).few([int(first[i]) for i in ids])
+        return [f"{start} {words[last[i]]}" for start, i in zip(starts, ids, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -120,7 +168,8 @@ class Corpus:
     Attributes:
         vocabulary: every entry that occurs in at least `min_rows` texts.
         in_rows: for each n, in how many texts an entry occurs (int64).
-        parts: the corpus, encoded, batch by batch; all batches share one list of unknown words: those that are too rare.
+        parts: the corpus, encoded, batch by batch; all batches share one list of unknown words: those that are too
+            rare.
     """
 
     vocabulary: Vocabulary
@@ -131,8 +180,9 @@ class Corpus:
 def learn(texts: pl.Series, rule: TokenRule, longest: int, min_rows: int, most: int | None = None) -> Corpus:
     """Collect the words and n-grams up to `longest` words that occur in at least `min_rows` texts.
 
-    With `most`, the bar is raised until no more entries than that are left, words first. Tokenises once; holds the ids of all words (4 bytes each) and, for one n at a time, the distinct n-grams.
-    An n-gram that is common enough is made of words that are, so nothing is lost by dropping rare words first.
+    With `most`, the bar is raised until no more entries than that are left, words first. Tokenises once; holds the ids
+    of all words (4 bytes each) and, for one n at a time, the distinct n-grams. An n-gram that is common enough is made
+    of words that are, so nothing is lost by dropping rare words first.
     """
     words, in_rows, parts = _learn_words(texts, rule, min_rows, most)
     left = None if most is None else most - len(words)
@@ -174,7 +224,7 @@ def _learn_words(
 
 
 def _joined(ids_of_own: NDArray[np.int32], part: Encoded, known: int, rare: pl.Series) -> Encoded:
-    """A batch in ids of its own words, put into ids of all words: below `known` the vocabulary's, then the rare ones'."""
+    """A batch in ids of its own words, put into ids of all words: first those `known`, then the rare ones."""
     ids = ids_of_own[part.ids] if len(ids_of_own) else part.ids
     is_known = ids < known
     return Encoded(np.where(is_known, ids, -1), part.starts, np.where(is_known, -1, ids - known).astype(np.int32), rare)
@@ -186,7 +236,7 @@ def _batch_words(tokens: Tokens) -> tuple[pl.DataFrame, Encoded]:
     starts = text_starts(tokens.lengths)
     ids = StringLookup(words).ids(tokens.words)
     counts = count_ids(ids, starts, len(words), np.float32)
-    rows = np.bincount(counts.indices, minlength=len(words))
+    rows = np.bincount(counts.ids, minlength=len(words))
     return pl.DataFrame({"word": words, "rows": rows}), Encoded(ids, starts)
 
 
@@ -196,7 +246,9 @@ def _learn_grams(current: list[NDArray[np.int32]], parts: list[Encoded], n: int,
         places, first, last = _gram_places(ids, part, n)
         rows = np.searchsorted(part.starts, places, side="right").astype(np.int32)
         keys = (first.astype(np.int64) << 32) | last
-        own = pl.DataFrame({"key": keys, "row": rows}).unique().group_by("key").agg(pl.len().cast(pl.Int64).alias("rows"))
+        own = (
+            pl.DataFrame({"key": keys, "row": rows}).unique().group_by("key").agg(pl.len().cast(pl.Int64).alias("rows"))
+        )
         pending.append(own)
         if sum(table.height for table in pending) > _PENDING_GRAMS:
             pending = [_summed(pending)]
@@ -204,7 +256,7 @@ def _learn_grams(current: list[NDArray[np.int32]], parts: list[Encoded], n: int,
 
 
 def _most_common(table: pl.DataFrame, most: int | None) -> pl.DataFrame:
-    """Entries in at least so many rows that no more than `most` are left; never part of those that are equally common."""
+    """The commonest entries, at most `most`; those that are equally common stay or go together."""
     if most is None or table.height <= most:
         return table
     bar = table["rows"].sort(descending=True)[max(most, 0)]
@@ -240,23 +292,5 @@ def _gram_ids(current: NDArray[np.int32], encoded: Encoded, n: int, lookup: Pair
 
 
 def text_starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each text begins, and where the last one ends."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-
-
-def count_ids(
-    ids: NDArray[np.int32], starts: NDArray[np.int64], width: int, dtype: type[np.floating]
-) -> sp.csr_matrix:
-    """Occurrences of each id in each text; ids of -1 do not count. Columns of a row are sorted."""
-    known = ids >= 0
-    if known.all():
-        kept, ends = ids.copy(), starts
-    else:
-        kept = ids[known]
-        ends = np.concatenate([[0], np.cumsum(known)])[starts]
-    index = np.int32 if len(kept) < np.iinfo(np.int32).max else np.int64
-    matrix = sp.csr_matrix(
-        (np.ones(len(kept), dtype=dtype), kept.astype(index, copy=False), ends.astype(index)),
-        shape=(len(starts) - 1, width),
-    )
-    matrix.sum_duplicates()
-    return matrix

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     api_max_products: int = Field(5_000, ge=1, description="Most products in one API request; not in a stream.")
     api_max_text_chars: int = Field(200_000, ge=100, description="Longest text of one field in an API request.")
     api_max_waiting_mib: int = Field(
-        128, ge=1, description="Request bodies that one API worker holds at once, in MiB; it answers 503 beyond."
+        128, ge=8, description="Request bodies that one API worker holds at once, in MiB; it answers 503 beyond."
     )
     api_timeout_s: float = Field(30.0, gt=0, description="Seconds an API request may take to arrive, and to answer.")
     api_rate_per_s: float = Field(

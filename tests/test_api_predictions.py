@@ -194,10 +194,15 @@ def test_a_client_may_wait_for_an_answer_before_it_sends_the_next_line(server: S
             line = b'{"title": "oak shelf"}\n'
             wire.sendall(f"{len(line):x}\r\n".encode() + line + b"\r\n")
             while f'"line":{number}'.encode() not in received:
-                received += wire.recv(65_536)
+                more = wire.recv(65_536)
+                assert more, received
+                received += more
         wire.sendall(b"0\r\n\r\n")
-        while not received.endswith(b"0\r\n\r\n"):
-            received += wire.recv(65_536)
+        while more := wire.recv(65_536):
+            received += more
+            if received.endswith(b"\r\n0\r\n\r\n"):
+                break
+        assert received.endswith(b"\r\n0\r\n\r\n")
 
 
 def test_a_stream_that_is_cut_leaves_the_others_alone(server: Server):

@@ -17,30 +17,37 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["contract: amazon"], route_class=contract_route())
 
+EXAMPLE: dict[str, Any] = {
+    "title": "HDMI cable, 2 m, gold plated",
+    "description": ["High speed cable for TV and console."],
+    "brand": "Cablewell",
+    "price": "$7.99",
+    "also_buy": ["B00003CWDG"],
+}
 _TEXTS = ("title", "description", "feature")
 
 
-class Product(BaseModel):
+class AmazonProduct(BaseModel):
     """A product as in the 2018 metadata.
 
     All fields are optional, but title, description or feature must say something. `category` and `main_cat` are
     accepted and ignored: they are the answer under another name.
     """
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [EXAMPLE]})
 
     asin: str | None = None
-    title: str | list[str] | None = Field(None, examples=["HDMI cable, 2 m, gold plated"])
-    description: str | list[str] | None = Field(None, examples=[["High speed cable for TV and console."]])
+    title: str | list[str] | None = None
+    description: str | list[str] | None = None
     feature: str | list[str] | None = None
-    brand: str | None = Field(None, examples=["Cablewell"])
-    price: str | float | None = Field(None, examples=["$7.99"])
+    brand: str | None = None
+    price: str | float | None = None
     also_buy: str | list[str] | None = None
     also_view: str | list[str] | None = None
     image: Any = Field(None, description="Not read.")
 
     @model_validator(mode="after")
-    def _says_something(self) -> Product:
+    def _says_something(self) -> AmazonProduct:
         if not any(getattr(self, field) for field in _TEXTS):
             raise ValueError(f"has no text: give at least one of {', '.join(_TEXTS)}")
         return self
@@ -58,7 +65,7 @@ class Department(BaseModel):
     response_model=Department,
     responses=documented(BODY_REFUSALS | NO_CHAMPION),
 )
-async def main_cat(body: Product, request: Request) -> Response:
+async def main_cat(body: AmazonProduct, request: Request) -> Response:
     """The department; `category` and `main_cat` in the body are ignored."""
     product = body.model_dump(exclude={"image"}, exclude_none=True)
     labels = await service_of(request).labels(request, "amazon", [product], lambda _: ())

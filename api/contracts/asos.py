@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Body, Request
@@ -18,12 +18,21 @@ __all__ = ["router"]
 router = APIRouter(tags=["contract: asos"], route_class=contract_route())
 
 
-class Product(BaseModel):
+EXAMPLE: list[dict[str, Any]] = [
+    {
+        "name": "ASOS DESIGN midi tea dress in ditsy floral",
+        "description": "Dress by ASOS DESIGN; Floral all over; V-neck; Tie waist",
+        "product_id": 1234567,
+    }
+]
+
+
+class Dress(BaseModel):
     """A dress."""
 
-    name: str = Field(examples=["ASOS DESIGN midi tea dress in ditsy floral"])
-    description: str = Field(examples=["Dress by ASOS DESIGN; Floral all over; V-neck; Tie waist"])
-    product_id: StrictInt | StrictStr = Field(examples=[1234567])
+    name: str
+    description: str
+    product_id: StrictInt | StrictStr
 
 
 class Pattern(BaseModel):
@@ -39,7 +48,9 @@ class Pattern(BaseModel):
     response_model=list[Pattern],
     responses=documented(BODY_REFUSALS | NO_CHAMPION),
 )
-async def infer(body: Annotated[list[Product], Body(min_length=1)], request: Request) -> Response:
+async def dress_patterns(
+    body: Annotated[list[Dress], Body(min_length=1, examples=[EXAMPLE])], request: Request
+) -> Response:
     """The pattern of each product, in the order given, with its id."""
     products = [{"name": product.name, "description": product.description} for product in body]
     labels = await service_of(request).labels(request, "asos", products, lambda number: (number,))

@@ -16,10 +16,10 @@ __all__ = ["router"]
 router = APIRouter(tags=["contract: elo7"], route_class=contract_route(400))
 
 
-class Product(BaseModel):
+class Elo7Product(BaseModel):
     """A product. Further fields of the catalogue (concatenated_tags, price, …) are read as well, others are ignored."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [{"title": "Lembrancinha"}]})
+    model_config = ConfigDict(extra="allow")
 
     title: str = Field(min_length=1)
 
@@ -27,7 +27,11 @@ class Product(BaseModel):
 class Products(BaseModel):
     """Products to categorise."""
 
-    products: list[Product] = Field(min_length=1)
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"products": [{"title": "Lembrancinha"}, {"title": "Colar de prata"}]}]}
+    )
+
+    products: list[Elo7Product] = Field(min_length=1)
 
 
 class Categories(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.bodies import contract_route
 from api.problems import NO_CHAMPION, documented
@@ -20,7 +20,9 @@ router = APIRouter(tags=["contract: newsgroups"], route_class=contract_route(405
 class Post(BaseModel):
     """A post."""
 
-    text: str = Field(min_length=1, examples=["The goalie stopped every puck in the third period."])
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "The goalie stopped every puck in the game."}]})
+
+    text: str = Field(min_length=1)
 
 
 class Label(BaseModel):
@@ -35,7 +37,7 @@ class Label(BaseModel):
     response_model=Label,
     responses=documented({405: "The body does not validate."} | NO_CHAMPION),
 )
-async def predict(body: Post, request: Request) -> Response:
+async def label_post(body: Post, request: Request) -> Response:
     """The label of a post."""
     labels = await service_of(request).labels(request, "newsgroups", [{"text": body.text}], lambda _: ())
     return Response(orjson.dumps({"label": labels[0]}), media_type="application/json")

@@ -1,0 +1,125 @@
+"""Values as they stand, each one token: a brand, or each id of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from classifier.design import Block
+from classifier.fields import FieldVectoriser, inverse_frequency
+from classifier.lookup import StringLookup
+from classifier.parts import Array, Part, Rows, Values, WordNames, count_ids, is_empty, normalise_jointly
+from classifier.recipes import WordParams
+from classifier.vocabulary import text_starts
+
+__all__ = ["ExactField"]
+
+
+class ExactField(FieldVectoriser):
+    """Exact tokens by inverse document frequency, scaled to one length; a value counts once a product.
+
+    Args:
+        name: the field.
+        weight: Euclidean length of the field's vector.
+        params: which tokens count.
+        fold_case: whether "Sony" and "SONY" are the same.
+    """
+
+    def __init__(self, name: str, weight: float, params: WordParams, *, fold_case: bool) -> None:
+        self.name = name
+        self.weight = weight
+        self.params = params
+        self.fold_case = fold_case
+
+    @property
+    @override
+    def widths(self) -> list[int]:
+        return [len(self.lookup)]
+
+    @property
+    @override
+    def droppable(self) -> list[bool]:
+        return [True]
+
+    @override
+    def fit(self, values: pl.Series) -> list[Block]:
+        tokens, starts = self._tokens(values)
+        rows = pl.Series("row", np.repeat(np.arange(len(values)), np.diff(starts)))
+        table = (
+            pl.DataFrame({"token": tokens, "row": rows})
+            .unique()
+            .group_by("token")
+            .agg(pl.len().cast(pl.Int64).alias("rows"))
+            .filter(pl.col("rows") >= self.params.min_rows)
+            .sort(["rows", "token"], descending=[True, False])
+            .head(self.params.most)
+            .sort("token")
+        )
+        self._take(table, len(values))
+        return [self._vectors(self.lookup.ids(tokens), starts).to_csr()]
+
+    @override
+    def weigh(self, coefficients: list[Array]) -> None:
+        (self.weights,) = coefficients
+
+    @override
+    def parts(self, values: Values) -> list[Part]:
+        if is_empty(values):
+            return []
+        if isinstance(values, pl.Series):
+            tokens, starts = self._tokens(values)
+            ids = self.lookup.ids(tokens)
+        else:
+            ids, starts = self._ids_of_few(values)
+        return [Part(self.name, self._vectors(ids, starts), self.weights, WordNames(self.lookup.strings))]
+
+    @override
+    def tables(self) -> dict[str, pl.DataFrame]:
+        return {"tokens": pl.DataFrame({"token": self.lookup.strings, "rows": self.in_rows})}
+
+    @override
+    def arrays(self) -> dict[str, Array]:
+        return {"weights": self.weights}
+
+    @override
+    def restore(self, tables: Mapping[str, pl.DataFrame], arrays: Mapping[str, Array], rows: int) -> None:
+        self._take(tables["tokens"], rows)
+        self.weights = arrays["weights"]
+
+    def _take(self, table: pl.DataFrame, rows: int) -> None:
+        self.lookup = StringLookup(table["token"].rechunk())
+        self.in_rows = table["rows"].to_numpy()
+        self.idf = inverse_frequency(self.in_rows, rows)
+
+    @cached_property
+    def _dictionary(self) -> dict[str, int]:
+        return {token: place for place, token in enumerate(self.lookup.strings.to_list())}
+
+    def _tokens(self, values: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
+        if isinstance(values.dtype, pl.List):
+            lists = values.list.drop_nulls()
+            lengths = lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
+            tokens = lists.filter(pl.Series(lengths > 0)).explode()
+        else:
+            lengths = values.is_not_null().cast(pl.Int64).to_numpy()
+            tokens = values.drop_nulls()
+        tokens = tokens.cast(pl.String)
+        return (tokens.str.to_lowercase() if self.fold_case else tokens).rename("token"), text_starts(lengths)
+
+    def _ids_of_few(self, values: list[object]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        lists = [value if isinstance(value, list) else [value] for value in values]
+        found = [[str(token) for token in own if token is not None] for own in lists]
+        place = self._dictionary.get
+        ids = [place(token.lower() if self.fold_case else token, -1) for own in found for token in own]
+        return np.array(ids, dtype=np.int32), text_starts(np.array([len(own) for own in found], dtype=np.int64))
+
+    def _vectors(self, ids: NDArray[np.int32], starts: NDArray[np.int64]) -> Rows:
+        counts = count_ids(ids, starts, len(self.lookup))
+        rows = Rows(counts.starts, counts.ids, self.idf[counts.ids], counts.width)
+        normalise_jointly([rows], self.weight)
+        return rows
