@@ -53,7 +53,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     watching.cancel()
     with suppress(asyncio.CancelledError):
         await watching
-    service.predictor.close()
+    service.close()
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -63,7 +63,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     made = FastAPI(
         title="Aisle",
         lifespan=lifespan,
-        strict_content_type=False,
         redirect_slashes=False,
     )
     made.state.service = service = Service.of(chosen)

@@ -134,7 +134,7 @@ _BAD_BODY: dict[int | str, dict[str, Any]] = {
     400: {"model": ProtocolError, "description": "The body is not an inference request that this model can answer."}
 }
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=ProtocolRoute)
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=ProtocolRoute, strict_content_type=False)
 Name = Annotated[str, Path(description="Name of a catalogue.", examples=["demo"])]
 Version = Annotated[str, Path(description="Version of its champion.", examples=["v1"])]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import orjson
@@ -14,7 +13,7 @@ from api.bodies import JsonRequest, content_type
 from api.champions import Champion
 from api.problems import BODY_REFUSALS, NO_CHAMPION, FieldProblem, Refusal, documented, invalid
 from api.schemas import EXAMPLE_BODY, CatalogDetail, CatalogList, Predictions, StoredPrediction
-from api.service import service_of, stored_prediction
+from api.service import service_of
 from catalogs import registry
 from catalogs.spec import CatalogSpec
 from core.errors import AisleError, did_you_mean
@@ -138,7 +137,7 @@ async def get_prediction(
     service = service_of(request)
     if name not in service.champions.names():
         raise Refusal(404, f"there is no catalogue '{name[:80]}'", hint=did_you_mean(name, service.champions.names()))
-    return _json(await asyncio.to_thread(stored_prediction, service.home, name, product_id))
+    return _json(await service.stored_prediction(name, product_id))
 
 
 def _products_of(body: Any) -> tuple[list[Any], tuple[str, ...]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import Request
@@ -14,6 +15,7 @@ from api.bodies import HeldBytes
 from api.champions import Champion, Champions
 from api.exchange import exchange_of
 from api.predictor import Predictor
+from api.problems import Refusal
 from api.products import Place, check_products
 from core.errors import UnknownProduct
 from core.settings import Settings
@@ -32,6 +34,9 @@ class Service:
     champions: Champions
     predictor: Predictor
     held: HeldBytes
+    # One look-up after the other: while a connection of this process is open, new ones do not see what is published
+    # meanwhile. A thread of its own, so that a queue of them delays nothing else.
+    lookups: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="lookup"))
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
@@ -68,19 +73,29 @@ class Service:
         answers = await self.answer(request, self.champions.of_contract(contract), products, place)
         return answers.column("label")
 
+    async def stored_prediction(self, catalog: str, product_id: str) -> dict[str, Any]:
+        """A product's current row of the view `predictions`.
 
-_looking = threading.Lock()
+        Raises:
+            NothingPublished: no run has been published yet.
+            UnknownProduct: no product of that id has a prediction.
+            Refusal: 503, no answer in time.
+        """
+        looking = asyncio.get_running_loop().run_in_executor(self.lookups, _look_up, self.home, catalog, product_id)
+        try:
+            return await asyncio.wait_for(looking, self.settings.api_timeout_s)
+        except TimeoutError:
+            hint = "read many at once with SQL: aisle sql, or warehouse.duckdb"
+            raise Refusal(503, "too many look-ups wait", hint=hint, headers={"Retry-After": "5"}) from None
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        self.predictor.close()
+        self.lookups.shutdown(wait=True)
 
 
-def stored_prediction(home: Home, catalog: str, product_id: str) -> dict[str, Any]:
-    """A product's current row of the view `predictions`.
-
-    Raises:
-        NothingPublished: no run has been published yet.
-        UnknownProduct: no product of that id has a prediction.
-    """
-    # One after the other: while a connection of this process is open, new ones do not see what is published meanwhile.
-    with _looking, connect(home) as connection:
+def _look_up(home: Home, catalog: str, product_id: str) -> dict[str, Any]:
+    with connect(home) as connection:
         found = connection.execute(
             "SELECT * FROM predictions WHERE catalog = $catalog AND product_id = $product_id",
             {"catalog": catalog, "product_id": product_id},

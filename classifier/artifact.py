@@ -109,7 +109,7 @@ def load(folder: Path) -> Model:
     """
     content, digest = _read_manifest(folder)
     for name, expected in content["files"].items():
-        _check_file(folder / name, expected, where=f"{folder}/{name}")
+        _check_file(folder, name, expected)
     _check_types(folder / "model.skops")
     try:
         return _read(folder, content, digest)
@@ -213,6 +213,8 @@ def _read(folder: Path, content: dict[str, Any], digest: str) -> Model:
         tables = {path.stem: pl.read_parquet(path) for path in own.glob("*.parquet")}
         arrays = {path.stem: np.asarray(np.load(path, mmap_mode="r")) for path in own.glob("*.npy")}
         field.restore(tables, arrays, content["rows"])
+        if strange := {name: own.shape for name, own in arrays.items() if own.shape[1] != len(content["labels"])}:
+            raise ValueError(f"{field.name} has weights of {strange} for {len(content['labels'])} labels")
     knots, values = np.load(folder / "calibration.npy")
     return Model(
         spec=spec,
@@ -228,7 +230,10 @@ def _read(folder: Path, content: dict[str, Any], digest: str) -> Model:
     )
 
 
-def _check_file(path: Path, expected: str, where: str) -> None:
+def _check_file(folder: Path, name: str, expected: str) -> None:
+    path, where = folder / name, f"{folder}/{name}"
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ArtifactDamaged("names a file outside its folder", where=where, hint="do not use this model")
     if not path.is_file():
         raise ArtifactDamaged("is missing", where=where, hint="copy the whole folder again, or train the model again")
     if _sha256(path) != expected:

@@ -41,6 +41,8 @@ def strongest_few(
     parts: list[Part], label: NDArray[np.int64], runner_up: NDArray[np.int64], most: int = 5
 ) -> list[list[dict[str, str | float]]]:
     """What `strongest` gives, for a few products: as plain lists, and without its cost of starting."""
+    if not parts:
+        return [[] for _ in label]
     values = [contributions(part, label, runner_up) for part in parts]
     return [_of_row(parts, values, row, most) for row in range(len(label))]
 
@@ -77,7 +79,7 @@ def _of_part(
     kept = values > 0
     ends = np.concatenate([[0], np.cumsum(kept)])[part.rows.starts]
     values, tokens = values[kept], part.rows.ids[kept]
-    weights = np.zeros((len(label), most), dtype=np.float32)
+    weights = np.zeros((len(label), most), dtype=values.dtype)
     ids = np.zeros((len(label), most), dtype=np.int32)
     filled = np.flatnonzero(np.diff(ends))
     starts, counts = ends[filled], np.diff(ends)[filled]

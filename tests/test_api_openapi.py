@@ -163,3 +163,23 @@ def test_every_route_metric_and_limit_is_in_the_docs():
             assert f"AISLE_{setting.upper()}" in page, setting
     for path in ("/v1/categorize", "/infer", "/prediction", "/v1/main_cat"):
         assert f"`POST {path}`" in contracts
+
+
+def written_requests() -> list[Any]:
+    """Requests of deploy/requests.http: name, method, path, headers, body."""
+    text = (PROJECT / "deploy" / "requests.http").read_text(encoding="utf-8")
+    found = []
+    for part in text.split("\n### ")[1:]:
+        name, _, rest = part.partition("\n")
+        head, _, body = rest.partition("\n\n")
+        first, *headers = head.splitlines()
+        method, address = first.split(" ", 1)
+        pairs = dict(line.split(": ", 1) for line in headers)
+        found.append(pytest.param(method, address.removeprefix("{{host}}"), pairs, body.strip(), id=name))
+    return found
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "body"), written_requests())
+def test_every_written_request_runs(server: Server, method: str, path: str, headers: dict[str, str], body: str):
+    answer = server.client.request(method, path, headers=headers, content=body.encode() or None)
+    assert answer.status_code == 200, answer.text

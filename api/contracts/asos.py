@@ -15,7 +15,7 @@ from api.service import service_of
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["contract: asos"], route_class=contract_route())
+router = APIRouter(tags=["contract: asos"], route_class=contract_route(), strict_content_type=False)
 
 
 EXAMPLE: list[dict[str, Any]] = [

@@ -13,7 +13,7 @@ from api.service import service_of
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["contract: elo7"], route_class=contract_route(400))
+router = APIRouter(tags=["contract: elo7"], route_class=contract_route(400), strict_content_type=False)
 
 
 class Elo7Product(BaseModel):

@@ -14,7 +14,7 @@ from api.service import service_of
 __all__ = ["router"]
 
 # Not what 405 is for, but what this contract's OpenAPI document says, and what its clients look for.
-router = APIRouter(tags=["contract: newsgroups"], route_class=contract_route(405))
+router = APIRouter(tags=["contract: newsgroups"], route_class=contract_route(405), strict_content_type=False)
 
 
 class Post(BaseModel):
