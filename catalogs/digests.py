@@ -32,7 +32,8 @@ _FOLD = re.compile("[\t\n\r\xa0 ]+")
 def with_digests(frame: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
     """The frame with text_hash, feature_hash and row_hash; product_id is the text_hash where there is no id column."""
     text_hash = _digests(frame, TEXT_HASH, _grouping_text(spec), _text_digest)
-    feature_hash = _digests(frame, FEATURE_HASH, _joined_values(spec.field_names, frame), _full_digest)
+    features = pl.concat_str(pl.lit(_shape(spec)), _joined_values(spec.field_names, frame))
+    feature_hash = _digests(frame, FEATURE_HASH, features, _full_digest)
     frame = frame.with_columns(text_hash, feature_hash)
     if spec.id is None:
         frame = frame.with_columns(pl.col(TEXT_HASH).alias(PRODUCT_ID))
@@ -44,10 +45,15 @@ def add_digests(product: dict[str, Any], spec: CatalogSpec) -> None:
     """`with_digests` of a single product, in place."""
     text = " ".join(product[name] for name in spec.text_fields if product[name] is not None)
     product[TEXT_HASH] = _text_digest(_FOLD.sub(" ", text.lower()).strip().encode())
-    product[FEATURE_HASH] = _full_digest(_joined(product, spec.field_names))
+    product[FEATURE_HASH] = _full_digest(_shape(spec).encode() + _joined(product, spec.field_names))
     if spec.id is None:
         product[PRODUCT_ID] = product[TEXT_HASH]
     product[ROW_HASH] = _full_digest(_joined(product, _stored(spec)))
+
+
+def _shape(spec: CatalogSpec) -> str:
+    """Fields and their kinds: the same values read in another way are other features."""
+    return "".join(f"{field.name}{_ENTRY_END}{field.kind}{_VALUE_END}" for field in spec.fields)
 
 
 def _stored(spec: CatalogSpec) -> list[str]:

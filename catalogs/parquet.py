@@ -35,10 +35,10 @@ def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label:
     # Header names may have spaces around them here too.
     names = {column.strip(): column for column in reversed(stored)}
     refuse_missing(names, required_columns(spec, need_label=need_label), file.name, place="Parquet schema")
-    raw = [column for column, kind in stored.items() if kind != pl.Binary]
+    raw = [column for column, kind in stored.items() if not _holds_bytes(kind)]
     columns = [
         _as_declared(names[column], stored[names[column]], kind).alias(column)
-        if column in names
+        if column in names and (stored[names[column]] == pl.Binary or not _holds_bytes(stored[names[column]]))
         else pl.lit(None, dtype=kind).alias(column)
         for column, kind in raw_schema(spec).items()
         if column not in (SOURCE_ROW, RAW)
@@ -51,6 +51,15 @@ def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label:
             row += part.height
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(file.name, error) from error
+
+
+def _holds_bytes(kind: pl.DataType) -> bool:
+    """Whether bytes are somewhere in values of that type: they cannot be written as JSON (images, for example)."""
+    if isinstance(kind, pl.Struct):
+        return any(_holds_bytes(field.dtype) for field in kind.fields)  # type: ignore[arg-type]
+    if isinstance(kind, pl.List | pl.Array):
+        return _holds_bytes(kind.inner)  # type: ignore[arg-type]
+    return kind == pl.Binary
 
 
 def _as_declared(name: str, stored: pl.DataType, kind: pl.DataType) -> pl.Expr:

@@ -59,7 +59,7 @@ def resolve(source: str | Sequence[str], spec: CatalogSpec, staging: Path) -> li
             files.append(_identified(path, shown, suffix_of, spec))
     if not files:
         raise SourceMissing("no source was named", hint="name a file, a folder, a glob or an address")
-    return list({file.name: file for file in files}.values())
+    return list({file.path.resolve(): file for file in files}.values())
 
 
 def _located(name: str, spec: CatalogSpec, staging: Path) -> Iterator[tuple[Path, str, str]]:

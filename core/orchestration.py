@@ -18,7 +18,8 @@ os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar, cast
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
@@ -28,11 +29,17 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from core.errors import AisleError
 from core.settings import get_settings
 
+if TYPE_CHECKING:
+    from uuid import UUID
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Progress = Callable[[str, int, int], None]
 """Called as (what, done, all): when a step starts, and as the parts of a mapped one finish."""
+
+PROGRESS_EVERY = 10
+"""Parts between two updates of a progress artifact: each is a request to the server."""
 
 _listeners: list[Progress] = []
 
@@ -70,8 +77,17 @@ class Step(Task[P, R]):
             return cast("list[R]", [self._told(f.result(), i, len(todo)) for i, f in enumerate(futures, 1)])
 
     def _each_as_tasks(self, todo: list[Any], fixed: dict[str, Any]) -> list[R]:
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+        key = str(self.name).replace(" ", "-")
+        shown = cast("UUID", create_progress_artifact(0.0, key=key, description=f"{self.name}: {len(todo)} parts"))
         futures = [self.submit(item, **fixed) for item in todo]
-        return [self._told(future.result(), i, len(todo)) for i, future in enumerate(futures, 1)]
+        results = []
+        for done, future in enumerate(futures, 1):
+            results.append(self._told(future.result(), done, len(todo)))
+            if done == len(todo) or done % PROGRESS_EVERY == 0:
+                update_progress_artifact(shown, progress=100.0 * done / len(todo))
+        return results
 
     def _told(self, result: Any, done: int, total: int) -> Any:
         for progress in _listeners:
@@ -126,6 +142,17 @@ def part(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a flow from within a flow: a subflow run under Prefect, its function in this process otherwise."""
     called = flow if under_prefect() else flow.fn
     return called(*args, **kwargs)
+
+
+def run_name() -> str:
+    """Name of the active flow run: flow, catalogue and batch, `nightly demo 2026-11-21.jsonl.gz (+2 more)`."""
+    from prefect.runtime import flow_run
+
+    given = flow_run.parameters
+    source = given.get("source") or []
+    batch = PurePosixPath(source[0]).name if source else ""
+    more = f" (+{len(source) - 1} more)" if len(source) > 1 else ""
+    return f"{flow_run.flow_name} {given['catalog']} {batch}{more}".strip()
 
 
 def artifact_table(key: str, rows: list[dict[str, Any]], description: str) -> None:

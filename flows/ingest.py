@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from core.orchestration import task_runner
+from core.orchestration import run_name, task_runner
 from tasks.find_source import find_source
 from tasks.read_file import read_file
 from tasks.results import IngestResult
@@ -13,7 +13,7 @@ from tasks.validate_rows import validate_rows
 from warehouse.runs import open_run
 
 
-@flow(name="ingest", flow_run_name="ingest {catalog}", task_runner=task_runner())
+@flow(name="ingest", flow_run_name=run_name, task_runner=task_runner())
 def ingest(catalog: str, source: list[str], within: str | None = None) -> IngestResult:
     """Read `source`, decide every row by the catalogue's rules, and store what is new or different.
 

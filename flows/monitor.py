@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from prefect import flow
 
-from core.orchestration import task_runner
+from core.orchestration import run_name, task_runner
 from tasks.measure_drift import measure_drift
 from tasks.results import MonitorResult
 from tasks.write_index import write_index
 from warehouse.runs import open_run
 
 
-@flow(name="monitor", flow_run_name="monitor {catalog}", task_runner=task_runner())
+@flow(name="monitor", flow_run_name=run_name, task_runner=task_runner())
 def monitor(catalog: str, within: str | None = None) -> MonitorResult:
     """Compare the current catalogue with the champion's training reference, and keep the report and every score.
 

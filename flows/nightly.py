@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from core.orchestration import part, task_runner
+from core.orchestration import part, run_name, task_runner
 from flows.ingest import ingest
 from flows.monitor import monitor
 from flows.score import score
@@ -14,7 +14,7 @@ from tasks.summarise_run import make_visible, needs_champion
 from warehouse.runs import open_run
 
 
-@flow(name="nightly", flow_run_name="nightly {catalog}", task_runner=task_runner())
+@flow(name="nightly", flow_run_name=run_name, task_runner=task_runner())
 def nightly(catalog: str, source: list[str]) -> RunResult:
     """Ingest `source`, train if the catalogue has no champion yet, score what changed, and look for drift."""
     with open_run(catalog, "nightly", source) as run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from core.orchestration import task_runner
+from core.orchestration import run_name, task_runner
 from tasks.plan_scoring import plan_scoring
 from tasks.results import ScoreResult
 from tasks.score_partition import score_partition
@@ -12,7 +12,7 @@ from tasks.store_scores import store_scores
 from warehouse.runs import open_run
 
 
-@flow(name="score", flow_run_name="score {catalog}", task_runner=task_runner())
+@flow(name="score", flow_run_name=run_name, task_runner=task_runner())
 def score(catalog: str, model: str | None = None, within: str | None = None) -> ScoreResult:
     """Score new and changed products, in partitions side by side.
 

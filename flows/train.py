@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from core.orchestration import task_runner
+from core.orchestration import run_name, task_runner
 from tasks.evaluate_model import evaluate_model
 from tasks.fit_model import fit_model
 from tasks.promote_model import promote_model
@@ -14,7 +14,7 @@ from tasks.split_rows import split_rows
 from warehouse.runs import open_run
 
 
-@flow(name="train", flow_run_name="train {catalog}", task_runner=task_runner())
+@flow(name="train", flow_run_name=run_name, task_runner=task_runner())
 def train(
     catalog: str,
     recipe: str | None = None,

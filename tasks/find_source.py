@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from catalogs import registry
 from catalogs.sources import SourceFile, resolve
 from core.orchestration import step
+from warehouse.registry import champion
 from warehouse.runs import joined
 
 
@@ -18,6 +19,7 @@ class FileJob:
     file: SourceFile
     catalog: str
     staging: str
+    need_label: bool
 
 
 @step("find source", retries=2)
@@ -25,5 +27,9 @@ def find_source(run_id: str) -> list[FileJob]:
     """Files of the run's source in a fixed order. A download is tried again; a missing file is not."""
     run = joined(run_id)
     spec = registry.load(run.catalog)
-    files = resolve(run.source, spec, run.staging / "downloads")
-    return [FileJob(i, file, run.catalog, str(run.staging / "rows")) for i, file in enumerate(files)]
+    downloads = run.staging / "downloads"
+    downloads.mkdir(exist_ok=True)
+    files = resolve(run.source, spec, downloads)
+    # With a champion, a file without labels is one to be categorised; without one, its label column was mistyped.
+    need_label = champion(run) is None
+    return [FileJob(i, file, run.catalog, str(run.staging / "rows"), need_label) for i, file in enumerate(files)]

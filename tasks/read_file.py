@@ -45,7 +45,7 @@ def read_file(job: FileJob) -> FileRead:
     found = FileRead(Staged(job.file.name, 0, 0, {}), Sample(spec, settings.seed + job.number))
     counts: Counter[str] = Counter()
     warnings: Counter[str] = Counter()
-    for batch in read(job.file, spec, settings.batch_rows):
+    for batch in read(job.file, spec, settings.batch_rows, need_label=job.need_label):
         if not found.columns:
             found.columns = _profile(batch.frame.head(PROFILED_ROWS), spec)
         frame = normalise(batch.frame, spec, job.file.name)

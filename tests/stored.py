@@ -79,11 +79,11 @@ def ingest(run: Run, rows: list[Row], *, bad: int = 0, declared: CatalogSpec | N
     store(run, declared or spec(), [Staged("shelf.jsonl", len(rows) + bad, bad, {})])
 
 
-def crown(run: Run, version: str, digest: str) -> None:
+def crown(run: Run, version: str, digest: str, threshold: float = 0.8) -> None:
     """Register a model and make it champion."""
     models.register(run, Trained(version, digest, "linear", {}, "data", 9, 2, {"accuracy": 0.9}, 0.1))
     models.note(run, "promoted", version, "the first")
-    thresholds = pl.DataFrame({"label": ["Books", "Toys"], "threshold": [0.8, 0.8], "support": [5, 5]})
+    thresholds = pl.DataFrame({"label": ["Books", "Toys"], "threshold": [threshold, threshold], "support": [5, 5]})
     policy.set_policy(run, spec(), version, thresholds)
 
 

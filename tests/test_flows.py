@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +16,15 @@ import pytest
 
 from catalogs import demo
 from classifier.artifact import load, manifest
-from core.errors import NoChampion, NotEnoughLabels, OneClass, SourceCorrupt, SourceMissing, UnknownCatalog
+from core.errors import (
+    ColumnMissing,
+    NoChampion,
+    NotEnoughLabels,
+    OneClass,
+    SourceCorrupt,
+    SourceMissing,
+    UnknownCatalog,
+)
 from flows.ingest import ingest
 from flows.monitor import monitor
 from flows.nightly import nightly
@@ -122,7 +133,11 @@ def test_without_a_model_scoring_and_monitoring_say_what_to_do(home: Path, day: 
     [
         ("absent.jsonl", None, SourceMissing),
         ("broken.jsonl.gz", b"\x1f\x8b\x08\x00broken", SourceCorrupt),
-        ("unlabelled.jsonl", b'{"id": "1", "title": "a lamp", "description": "it shines"}\n', NotEnoughLabels),
+        (
+            "unlabelled.jsonl",
+            b'{"id": "1", "title": "a lamp", "description": "it shines", "category": null}\n',
+            NotEnoughLabels,
+        ),
     ],
 )
 def test_a_bad_source_leaves_the_warehouse_as_it_was(
@@ -143,6 +158,35 @@ def test_a_bad_source_leaves_the_warehouse_as_it_was(
         with pytest.raises(error):
             nightly.fn("demo", [str(path)])
     assert before == {view: ask(f"SELECT * FROM {view}") for view in before}
+
+
+def test_a_source_may_be_an_address(home: Path, tmp_path: Path, day: str) -> None:
+    """Two addresses that differ in their query only are two files."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=Path(day).parent))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}/{Path(day).name}"
+    try:
+        result = ingest.fn("demo", [f"{address}?day=1", f"{address}?day=2"])
+    finally:
+        server.shutdown()
+    here = ingest.fn("demo", [day])
+    assert result.rows["read"] == 2 * here.rows["read"]
+    assert here.rows["stored"] == 0
+
+
+def test_a_mistyped_label_column_is_named_before_there_is_a_model(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "typo.csv"
+    path.write_text("id,title,description,categry\n1,a lamp,it shines,Home\n")
+    with pytest.raises(ColumnMissing, match="did you mean categry"):
+        ingest.fn("demo", [str(path)])
+
+
+def test_a_failed_run_leaves_no_report(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_text('{"id": "1", "title": "a lamp", "description": "it shines"}\n' * 2)
+    with pytest.raises((NotEnoughLabels, ColumnMissing)):
+        nightly.fn("demo", [str(path)])
+    assert not list(home.glob("reports/demo/*"))
 
 
 def test_an_unknown_catalogue_is_named(home: Path) -> None:
@@ -173,8 +217,8 @@ print(json.dumps({"result": result.as_dict(), "flows": flows, "tasks": tasks}))
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["result"]["rows"] == here.rows
     assert told["result"]["model"]["accuracy"] == here.model["accuracy"]
-    assert told["flows"] == [
-        [f"{name} demo", "Completed"] for name in ("ingest", "monitor", "nightly", "score", "train")
-    ]
+    batch = Path(day).name
+    names = [f"ingest demo {batch}", "monitor demo", f"nightly demo {batch}", "score demo", "train demo"]
+    assert told["flows"] == [[name, "Completed"] for name in names]
     names = {name for name, state in told["tasks"] if state == "Completed"}
     assert {"read file", "store rows", "fit model", "score partition", "measure drift"} <= names

@@ -7,9 +7,11 @@ import multiprocessing
 import os
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 
 from core.errors import (
@@ -20,15 +22,18 @@ from core.errors import (
     RunLocked,
     SourceEmpty,
     SourceShrunk,
+    SpecInvalid,
     TableDamaged,
+    UnknownModel,
 )
 from core.settings import get_settings
-from tests.stored import SHELVES, LengthModel, crown, ingest, night, score, spec
+from tests.stored import SHELVES, LengthModel, crown, frame, ingest, models, night, score, spec
 from warehouse.home import get_home
+from warehouse.ingest import Stage, Staged, staged_folder, store
 from warehouse.publish import publish
 from warehouse.query import query
 from warehouse.recorded import recorded
-from warehouse.runs import open_run
+from warehouse.runs import Run, open_run
 
 ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None), ("1", "atlas of the world", "Books")]
 
@@ -242,6 +247,8 @@ def test_an_empty_source_is_refused(home: Path) -> None:
         "SELECT * FROM read_text('/etc/hostname')",
         "SELECT * FROM '{outside}/secret.csv'",
         "SET enable_external_access = true",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{home}/home.json' (FORMAT json)",
+        "/* so */ explain (analyze) COPY (SELECT 1) TO '{home}/home.json' (FORMAT json)",
         "SELECT 1; SELECT 2",
         "SELEC 1",
         "SELECT nothing FROM predictions",
@@ -253,6 +260,79 @@ def test_sql_only_reads_and_only_the_home(home: Path, tmp_path: Path, sql: str) 
     (tmp_path / "secret.csv").write_text("a\n1\n")
     with pytest.raises(QueryRefused):
         ask(sql.format(home=home, outside=tmp_path))
+
+
+def test_sql_explains_a_select(home: Path) -> None:
+    night(ROWS)
+    assert ask("EXPLAIN ANALYZE SELECT count(*) FROM predictions")
+    assert ask("explain select 1")
+
+
+def test_conservation_follows_the_answers_that_are_current(home: Path) -> None:
+    """After going back to an earlier model, what it said then counts, not what was said last."""
+    night(ROWS)
+    with open_run("shelf", "score") as run:
+        crown(run, "v2", "digest-2", threshold=0.99)
+        score(run, LengthModel())
+    assert ask("SELECT accepted, review FROM conservation") == [{"accepted": 0, "review": 3}]
+    with open_run("shelf", "score") as run:
+        models.overrule(run, "rolled_back", None, "v2 is too strict")
+        plan = score(run, LengthModel())
+    assert (plan.todo, plan.reused) == (0, 3)
+    assert ask("SELECT accepted, review, balanced FROM conservation") == [
+        {"accepted": 2, "review": 1, "balanced": True}
+    ]
+
+
+def test_each_rollback_goes_further_back(home: Path) -> None:
+    night(ROWS)
+    with open_run("shelf", "models") as run:
+        crown(run, "v2", "digest-2")
+        crown(run, "v3", "digest-3")
+        assert models.overrule(run, "rolled_back", None, "").version == "v2"
+        assert models.overrule(run, "rolled_back", None, "").version == "v1"
+        with pytest.raises(UnknownModel, match="no earlier champion"):
+            models.overrule(run, "rolled_back", None, "")
+
+
+def test_catalogues_may_disagree_on_what_a_column_holds(home: Path) -> None:
+    with open_run("shelf", "ingest", ["a"]) as run:
+        ingest(run, ROWS)
+    with open_run("other", "ingest", ["b"]) as run:
+        listed = frame(ROWS).with_columns(pl.concat_list("title").alias("title"))
+        Stage(staged_folder(run), 0).write(listed, listed.clear())
+        store(run, spec(), [Staged("b", len(ROWS), 0, {})])
+    assert ask("SELECT catalog, title FROM products WHERE product_id = '2' ORDER BY 1") == [
+        {"catalog": "other", "title": "[ball]"},
+        {"catalog": "shelf", "title": "ball"},
+    ]
+
+
+def test_a_field_that_changed_its_kind_is_named(home: Path) -> None:
+    night(ROWS)
+    changed = frame([("9", "new", None)]).with_columns(pl.concat_list("title").alias("title"))
+    with open_run("shelf", "ingest", ["b"]) as run:
+        Stage(staged_folder(run), 0).write(changed, changed.clear())
+        with pytest.raises(SpecInvalid, match="title"):
+            store(run, spec(), [Staged("b", 1, 0, {})])
+
+
+def test_the_newest_run_is_the_last_one_even_when_the_clock_was_set_back(home: Path) -> None:
+    future = datetime.now(UTC) + timedelta(days=1)
+    assert Run.later_than(pl.Series([future])) > future
+    assert Run.later_than(pl.Series([], dtype=pl.Datetime("us", "UTC"))) < future
+
+
+@pytest.mark.parametrize("named", ["s3://bucket/home", "{tmp}/h[4]", "{tmp}/h%20p"])
+def test_a_home_that_tables_cannot_lie_in_is_refused(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv("AISLE_HOME", named.format(tmp=tmp_path))
+    monkeypatch.chdir(tmp_path)
+    get_settings.cache_clear()
+    with pytest.raises(HomeUnusable, match="set AISLE_HOME"):
+        night(ROWS)
+    assert not (tmp_path / "s3:").exists()
 
 
 def test_sql_before_anything_was_published_says_what_to_do(home: Path) -> None:

@@ -99,8 +99,22 @@ class Home:
 
 
 def get_home() -> Home:
-    """The home that AISLE_HOME names."""
-    return Home(Path(get_settings().home).expanduser().absolute())
+    """The home that AISLE_HOME names.
+
+    Raises:
+        HomeUnusable: an address, or a path with characters that the libraries below read as patterns.
+    """
+    named = get_settings().home
+    if "://" in named:
+        raise HomeUnusable("a home has to be a folder for now", where=named, hint="set AISLE_HOME to a folder")
+    root = Path(named).expanduser().absolute()
+    if odd := sorted(set(str(root)) & set("[]*?%")):
+        raise HomeUnusable(
+            f"its path holds {' '.join(odd)}, which table readers take for patterns",
+            where=str(root),
+            hint="set AISLE_HOME to a folder without these characters in its path",
+        )
+    return Home(root)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 
 from catalogs.spec import CatalogSpec
-from core.errors import SourceEmpty, SourceShrunk
+from core.errors import SourceEmpty, SourceShrunk, SpecInvalid
 from warehouse.engine import engine, one, stream
 from warehouse.runs import Run
 from warehouse.statements import column, quoted, statement
@@ -117,6 +117,7 @@ def _refuse_if_shrunk(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyCo
 
 def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection) -> None:
     now = datetime.now(UTC)
+    _refuse_changed_kinds(run, connection)
     if run.counts["stored"]:
         stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS stored_at"
         run.append(
@@ -130,9 +131,9 @@ def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection) 
         stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS removed_at"
         run.append("removed", stream(connection, f"SELECT product_id, seq, {stamp} FROM vanished"))
     if run.counts["repeated"]:
-        conflicts = connection.execute(_conflicts(run, spec)).pl()
-        if conflicts.height:
-            run.append("conflicts", conflicts)
+        connection.execute(f"CREATE TEMP TABLE disagreeing AS {_conflicts(run, spec)}")
+        if one(connection, "SELECT count(*) FROM disagreeing"):
+            run.append("conflicts", stream(connection, "FROM disagreeing"))
     if run.counts["stored"] or run.counts["removed"]:
         run.overwrite("state", stream(connection, statement("new_state")))
 
@@ -160,19 +161,25 @@ def _conflicts(run: Run, spec: CatalogSpec) -> str:
 
 
 def _commit_rejects(run: Run, folder: Path) -> None:
-    found = sorted(folder.glob("rejects-*.parquet"))
+    found = ", ".join(quoted(str(path)) for path in sorted(folder.glob("rejects-*.parquet")))
     if not found:
         return
-    frame = (
-        pl.scan_parquet(found)
-        .select(
-            pl.lit(run.run_id).alias("run_id"),
-            pl.col("source_file").alias("source"),
-            pl.col("source_row").alias("line"),
-            pl.col("raw"),
-            pl.col("reasons"),
-            pl.lit(datetime.now(UTC), dtype=COLUMNS["rejects"]["rejected_at"]).alias("rejected_at"),
+    stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(datetime.now(UTC).isoformat())} AS rejected_at"
+    rows = f"SELECT source_file AS source, source_row AS line, raw, reasons, {stamp} FROM read_parquet([{found}])"
+    with engine(run) as connection:
+        run.append("rejects", stream(connection, rows))
+
+
+def _refuse_changed_kinds(run: Run, connection: duckdb.DuckDBPyConnection) -> None:
+    """Raise SpecInvalid when a field is stored as another type than it has now."""
+    shapes = [
+        {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {table}").fetchall()}
+        for table in ("products", "staged")
+    ]
+    clashing = [name for name, kind in shapes[1].items() if shapes[0].get(name, kind) != kind]
+    if clashing and run.files("products"):
+        raise SpecInvalid(
+            f"{', '.join(clashing)}: stored products hold another kind of value",
+            where=f"catalogue {run.catalog}, fields",
+            hint="a field keeps its kind: give the changed one another name, or start a new catalogue",
         )
-        .collect()
-    )
-    run.append("rejects", frame)

@@ -16,7 +16,7 @@ from warehouse import tables
 from warehouse.home import Home, naming_disk_errors
 from warehouse.locks import locked
 from warehouse.recorded import recorded
-from warehouse.statements import select
+from warehouse.statements import column, select
 
 PUBLISH_WAIT_S = 120.0
 
@@ -76,12 +76,28 @@ def _build(connection: duckdb.DuckDBPyConnection, home: Home, catalogs: list[str
             for catalog in catalogs
             if kind in versions[catalog]
         ]
-        parts.append(select([], kind, ""))
+        parts = _agreeing(connection, [*parts, select([], kind, "")])
         connection.execute(
             f"CREATE VIEW tables.{kind} AS " + "\nUNION ALL BY NAME\n".join(f"({part})" for part in parts)
         )
     for view in VIEWS:
         connection.execute(resources.files("warehouse").joinpath("views", f"{view}.sql").read_text(encoding="utf-8"))
+
+
+def _agreeing(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> list[str]:
+    """The selects, with a column as text where two catalogues disagree on its type: one brand here, a list there."""
+    shapes = [{name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {part}").fetchall()} for part in parts]
+    types: dict[str, set[str]] = {}
+    for shape in shapes:
+        for name, kind in shape.items():
+            types.setdefault(name, set()).add(kind)
+    clashing = {name for name, kinds in types.items() if len(kinds) > 1}
+    return [
+        f"SELECT * REPLACE ({casts}) FROM ({part})"
+        if (casts := ", ".join(f"{column(name)}::VARCHAR AS {column(name)}" for name in sorted(clashing & set(shape))))
+        else part
+        for part, shape in zip(parts, shapes, strict=True)
+    ]
 
 
 def _files(home: Home, catalog: str, kind: str, version: int) -> list[str]:

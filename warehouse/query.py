@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ from core.errors import NothingPublished, QueryRefused
 from warehouse.home import Home
 from warehouse.statements import quoted
 
-READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+_EXPLAIN = re.compile(r"^(?:\s|--[^\n]*\n|/\*.*?\*/)*explain\s*(?:\([^)]*\)|analyze\b)?", re.IGNORECASE | re.DOTALL)
+"""EXPLAIN with its options and what may stand before it. Whatever this misses is left an EXPLAIN, and refused."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,19 @@ def _only_reads(sql: str) -> None:
         raise QueryRefused(_first_lines(error), where="sql", hint="see docs/views.md for the views") from error
     if len(statements) != 1:
         raise QueryRefused(f"{len(statements)} statements; give exactly one", where="sql", hint="run them one by one")
-    if statements[0].type not in READS:
+    kind = _explained(statements[0])
+    if kind != duckdb.StatementType.SELECT:
         raise QueryRefused(
-            f"{statements[0].type.name} does more than read",
-            where="sql",
-            hint="only SELECT and EXPLAIN are allowed; `aisle export` writes files",
+            f"{kind.name} does more than read", where="sql", hint="only SELECT, and EXPLAIN of a SELECT, are allowed"
         )
+
+
+def _explained(statement: duckdb.Statement) -> duckdb.StatementType:
+    """The statement's type; of an EXPLAIN, that of what it explains: EXPLAIN ANALYZE runs it."""
+    if statement.type != duckdb.StatementType.EXPLAIN:
+        return statement.type
+    inner = duckdb.extract_statements(_EXPLAIN.sub("", statement.query, count=1))
+    return inner[0].type if len(inner) == 1 else statement.type
 
 
 def _first_lines(error: Exception) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +104,14 @@ def overrule(run: Run, event: str, version: str | None, why: str) -> ModelRecord
 
 def _champion_before(run: Run, current: str | None) -> str:
     events = run.read("models").sort("noted_at")
-    crowned = events.filter(pl.col("event").is_in(CROWNING))["version"].to_list()
+    reigns: list[str] = []
+    for event, version in events.select("event", "version").iter_rows():
+        if event == "promoted":
+            reigns.append(version)
+        elif event == "rolled_back":  # back to that reign; those after it have ended for good
+            del reigns[len(reigns) - reigns[::-1].index(version) if version in reigns else len(reigns) :]
     rejected = set(events.filter(pl.col("event") == "rejected")["version"])
-    earlier = [version for version in crowned if version != current and version not in rejected]
+    earlier = [version for version in reigns if version != current and version not in rejected]
     if not earlier:
         raise UnknownModel(
             f"catalogue {run.catalog} has no earlier champion to go back to",
@@ -117,7 +121,8 @@ def _champion_before(run: Run, current: str | None) -> str:
 
 
 def _append(run: Run, event: str, version: str, why: str, facts: dict[str, Any]) -> None:
-    row = {"noted_at": datetime.now(UTC), "event": event, "version": version, "why": why, "run_id": run.run_id, **facts}
+    noted_at = run.later_than(run.read("models")["noted_at"])
+    row = {"noted_at": noted_at, "event": event, "version": version, "why": why, "run_id": run.run_id, **facts}
     run.append("models", tables.conform(pl.DataFrame([row]), "models"))
 
 

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Run:
     versions: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     model_version: str | None = None
-    changed: bool = False
+    recorded: bool = False
 
     @property
     def staging(self) -> Path:
@@ -84,7 +84,6 @@ class Run:
 
     def _wrote(self, kind: str, version: int) -> None:
         self.versions[kind] = version
-        self.changed = True
 
     def record(self) -> None:
         """The run's last act: one row in `runs`, which makes everything it wrote visible to the next publish."""
@@ -92,7 +91,7 @@ class Run:
             "run_id": self.run_id,
             "flow": self.flow,
             "started_at": self.started_at,
-            "finished_at": datetime.now(UTC),
+            "finished_at": self.later_than(self.read_runs()["finished_at"]),
             "source": self.source,
             **{name: self.counts.get(name) for name in COUNTS},
             "model_version": self.model_version,
@@ -100,6 +99,17 @@ class Run:
         }
         frame = tables.conform(pl.DataFrame([row], schema_overrides={"source": pl.List(pl.String)}), "runs")
         tables.append(self.table("runs"), frame)
+        self.recorded = True
+
+    def read_runs(self) -> pl.DataFrame:
+        """Every recorded run of the catalogue; `runs` alone is read at its newest version."""
+        return tables.read(self.table("runs"), "runs", tables.version(self.table("runs")))
+
+    @staticmethod
+    def later_than(times: pl.Series) -> datetime:
+        """Now, or just after the last of `times` where the clock was set back: what is newest stays newest."""
+        now, last = datetime.now(UTC), times.max()
+        return max(now, last + timedelta(microseconds=1)) if isinstance(last, datetime) else now
 
 
 _open_runs: dict[str, Run] = {}
@@ -127,6 +137,10 @@ def open_run(catalog: str, flow: str, source: list[str] | None = None, within: s
         try:
             yield run
             run.record()
+        except BaseException:
+            if not run.recorded:
+                shutil.rmtree(run.reports, ignore_errors=True)  # nobody is shown what did not happen
+            raise
         finally:
             del _open_runs[run.run_id]
             shutil.rmtree(run.staging, ignore_errors=True)

@@ -11,6 +11,7 @@ import polars as pl
 
 from catalogs.spec import CatalogSpec
 from classifier.holdout import holdout_bound
+from core.errors import SpecInvalid
 from core.settings import get_settings
 from warehouse import tables
 from warehouse.engine import engine, one, stream
@@ -59,6 +60,7 @@ class Plan:
 
 def plan(run: Run, model: ModelRecord, spec: CatalogSpec) -> Plan:
     """Partition the products that `model` has not answered for in their present form."""
+    _refuse_unstored_fields(run, spec)
     folder = run.staging / "scores"
     folder.mkdir(parents=True, exist_ok=True)
     todo_file = folder / "todo.parquet"
@@ -89,11 +91,13 @@ def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_i
     """Score one partition into its staging file; returns its rows."""
     inside = pl.col("seq").is_between(part.first_seq, part.last_seq)
     todo = pl.scan_parquet(part.todo).filter(inside).collect()
+    # Earlier versions and products that need no answer lie in the same range: they must not fill the memory.
     frame = (
         pl.scan_parquet(part.products, missing_columns="insert", extra_columns="ignore")
         .filter(inside)
         .select("seq", *part.fields)
-        .collect()
+        .join(todo.lazy().select("seq"), on="seq", how="semi")
+        .collect(engine="streaming")
     )
     rows = todo.join(frame, on="seq", how="left", maintain_order="left")
     answers = model.predict(rows.select(part.fields))
@@ -134,8 +138,20 @@ def store(run: Run, done: Plan) -> None:
         run.overwrite("state", stream(connection, statement("scored_state")))
 
 
+def _refuse_unstored_fields(run: Run, spec: CatalogSpec) -> None:
+    """Raise SpecInvalid when the catalogue's TOML names a field that no stored product has."""
+    stored = run.scan("products").collect_schema().names()
+    if run.files("products") and (absent := [field.name for field in spec.fields if field.name not in stored]):
+        raise SpecInvalid(
+            f"no stored product of {spec.name} has the field {', '.join(absent)}",
+            where=f"catalogue {spec.name}, fields",
+            hint="it is new in the TOML: ingest the source again, then train",
+        )
+
+
 def training_rows(run: Run, spec: CatalogSpec) -> pl.DataFrame:
     """Labelled current products in first-seen order: ids, hashes, fields. A person's label wins over the source's."""
+    _refuse_unstored_fields(run, spec)
     chosen = ", ".join(f"products.{column(field.name)}" for field in spec.fields)
     with engine(run) as connection:
         return connection.execute(statement("training_rows").replace("/*fields*/", chosen)).pl()
@@ -143,6 +159,7 @@ def training_rows(run: Run, spec: CatalogSpec) -> pl.DataFrame:
 
 def current_rows(run: Run, spec: CatalogSpec, most: int, seed: int) -> pl.DataFrame:
     """A seeded sample of scored current products that the model has not learnt from, for drift reports."""
+    _refuse_unstored_fields(run, spec)
     chosen = ", ".join(f"products.{column(field.name)}" for field in spec.fields)
     with engine(run) as connection:
         connection.execute(f"SET VARIABLE most = {most}")

@@ -244,5 +244,5 @@ def _open(path: Path, at: int | None = None) -> DeltaTable:
         raise TableDamaged(
             f"cannot be opened{'' if at is None else f' at version {at}'} ({str(error).splitlines()[0][:200]})",
             where=str(path),
-            hint="restore the folder from a backup; `aisle models list` and other catalogues still work",
+            hint="restore the folder from a backup; what was published before is still there to read",
         ) from error

@@ -89,6 +89,7 @@ def score(
 
     ingested = None
     if source:
+        _refuse_without_model(catalog, model)  # before anything is stored
         from flows.ingest import ingest as ingest_flow
 
         ingested = running.run(ingest_flow, catalog, source, what=f"ingest {catalog}", with_prefect=prefect)
@@ -148,3 +149,13 @@ def _pairs(given: list[str]) -> dict[str, str]:
             raise typer.BadParameter(f"'{text}' is not KEY=VALUE", param_hint="--set")
         pairs[key.strip()] = value
     return pairs
+
+
+def _refuse_without_model(catalog: str, model: str | None) -> None:
+    """Raise NoChampion or UnknownModel when there is nothing to score with."""
+    from warehouse import registry
+    from warehouse.home import get_home
+
+    home = get_home()
+    champion = registry.published_champion(home, catalog)
+    registry.get(home, catalog, registry.published(home, catalog), model or champion.version)

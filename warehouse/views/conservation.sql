@@ -1,35 +1,47 @@
 -- For every ingest run: each row that was read is in exactly one place. Stored rows are counted from the stored rows
--- themselves, by the latest answer for that version of the product; rejected ones from the rejects.
+-- themselves: a current version by its current answer, an earlier one by the last answer it got; rejected ones from the
+-- rejects.
 CREATE VIEW conservation AS
-WITH latest AS (
+WITH last_said AS (
     SELECT catalog, product_id, feature_hash, label, confidence, model_version
     FROM tables.scores
     QUALIFY row_number() OVER (PARTITION BY catalog, product_id, feature_hash ORDER BY scored_at DESC) = 1
+),
+answers AS (
+    SELECT
+        products.catalog,
+        products.run_id,
+        products.product_id,
+        CASE WHEN state.seq IS NULL THEN last_said.label ELSE state.label END AS label,
+        CASE WHEN state.seq IS NULL THEN last_said.confidence ELSE state.confidence END AS confidence,
+        CASE WHEN state.seq IS NULL THEN last_said.model_version ELSE state.model_version END AS model_version
+    FROM tables.products AS products
+    LEFT JOIN tables.state AS state ON state.catalog = products.catalog AND state.seq = products.seq
+    LEFT JOIN last_said
+        ON last_said.catalog = products.catalog
+        AND last_said.product_id = products.product_id
+        AND last_said.feature_hash = products.feature_hash
 ),
 person AS (
     SELECT DISTINCT catalog, product_id FROM tables.labels
 ),
 placed AS (
     SELECT
-        products.catalog,
-        products.run_id,
+        answers.catalog,
+        answers.run_id,
         CASE
-            WHEN latest.product_id IS NULL THEN 'pending'
+            WHEN answers.label IS NULL THEN 'pending'
             WHEN person.product_id IS NOT NULL THEN 'accepted'
             WHEN policy.review_all THEN 'review'
-            WHEN latest.confidence >= policy.threshold THEN 'accepted'
+            WHEN answers.confidence >= policy.threshold THEN 'accepted'
             ELSE 'review'
         END AS place
-    FROM tables.products AS products
-    LEFT JOIN latest
-        ON latest.catalog = products.catalog
-        AND latest.product_id = products.product_id
-        AND latest.feature_hash = products.feature_hash
+    FROM answers
     LEFT JOIN tables.policy AS policy
-        ON policy.catalog = latest.catalog
-        AND policy.model_version = latest.model_version
-        AND policy.label = latest.label
-    LEFT JOIN person ON person.catalog = products.catalog AND person.product_id = products.product_id
+        ON policy.catalog = answers.catalog
+        AND policy.model_version = answers.model_version
+        AND policy.label = answers.label
+    LEFT JOIN person ON person.catalog = answers.catalog AND person.product_id = answers.product_id
 ),
 stored AS (
     SELECT
