@@ -128,6 +128,15 @@ class Server:
         """What it has logged as JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
+    def line_of(self, request_id: str) -> Row:
+        """What it has logged of a request; the line is written once the answer has been sent, so it may take a moment."""
+        until = time.monotonic() + 10
+        while True:
+            found = [line for line in self.lines() if line.get("request_id") == request_id]
+            if found or time.monotonic() > until:
+                return found[0]
+            time.sleep(0.02)
+
     def stop(self) -> int:
         """Ask it to end, and wait until it has."""
         self.client.close()

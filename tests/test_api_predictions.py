@@ -273,15 +273,14 @@ def test_every_request_has_an_id_and_a_line_in_the_log(server: Server):
     given = httpx.post(f"{server.url}{PATH}", json=[{"title": "oak"}], headers={"X-Request-ID": "order-66"})
     assert given.headers["x-request-id"] == "order-66"
     made = httpx.get(f"{server.url}/nowhere", headers={"X-Request-ID": "not usable"})
-    lines = {line.get("request_id"): line for line in server.lines()}
-    line = lines["order-66"]
+    line = server.line_of("order-66")
     assert (line["route"], line["status"], line["products"], line["catalog"]) == (
         "/v1/catalogs/{name}/predictions",
         200,
         1,
         "demo",
     )
-    assert lines[made.headers["x-request-id"]]["status"] == 404
+    assert server.line_of(made.headers["x-request-id"])["status"] == 404
 
 
 def test_elo7_titles_label_the_same_through_contract_and_own_route(server: Server):
