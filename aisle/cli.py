@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from aisle import failures
-from aisle.commands import answers, catalogues, demo, models, pipeline, reading, serving
+from aisle.commands import answers, catalogues, demo, export, models, pipeline, reading, serving
 from aisle.options import Json
 from aisle.render import flush, note
 
@@ -72,6 +72,9 @@ _add(
     "aisle train newsgroups",
     "aisle train newsgroups --recipe linear-fast --set model.C=3",
 )
+_add(
+    app, "tune", pipeline.tune, "aisle tune newsgroups", "aisle tune newsgroups --set words.ngrams=2 --trials 6 --json"
+)
 _add(app, "score", pipeline.score, "aisle score asos", "aisle score asos exercise_test.tsv --model v2")
 _add(app, "monitor", pipeline.monitor, "aisle monitor amazon --exit-code")
 _add(app, "run", pipeline.run, "aisle run newsgroups train.jsonl.gz", "aisle run asos s3://bucket/new.tsv --json")
@@ -88,8 +91,15 @@ _add(
     app,
     "sql",
     reading.sql,
-    'aisle sql "SELECT label, count(*) FROM predictions GROUP BY ALL"',
+    'aisle sql "SELECT label, count(*) AS products FROM predictions GROUP BY ALL"',
     'aisle sql "SELECT * FROM conservation" --json',
+)
+_add(
+    app,
+    "export",
+    export.export,
+    "aisle export amazon --out accepted.parquet --decision accepted",
+    "aisle export asos --contract asos --out predictions_test_text.csv",
 )
 _models = typer.Typer(
     no_args_is_help=True,
@@ -132,7 +142,8 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it is, people get a sentence and not a trace
-        return failures.tell(error, as_json="--json" in arguments)
+        one_a_line = list(arguments[:1]) == ["predict"]
+        return failures.tell(error, as_json="--json" in arguments, on_one_line=one_a_line)
     if code == INTERRUPTED:
         note("interrupted: what was not finished is undone by the next run")
     return code if isinstance(code, int) else 0

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from typing import Any
 
 from typer import TyperException
 
+from aisle.render import as_json as as_json_text
+from aisle.render import as_json_line, emit, note
 from core.errors import AisleError, UsageError
 
 PIPELINE_PACKAGES = frozenset({"prefect", "great_expectations", "evidently", "pandas", "pyarrow"})
 """Packages of the `pipeline` extra: an installation that only serves and queries lacks them."""
 
 
-def tell(error: Exception, *, as_json: bool) -> int:
+def tell(error: Exception, *, as_json: bool, on_one_line: bool = False) -> int:
     """Write what went wrong on stderr, and with `as_json` also as an object on stdout; returns the exit code."""
     if isinstance(error, TyperException):
-        return _tell_wrong_options(error, as_json=as_json)
-    named = as_named(error)
-    if named is None:
-        return _tell_unexpected(error, as_json=as_json)
-    print(f"error: {_one_error(named)}", file=sys.stderr)
+        said, code = _tell_wrong_options(error), error.exit_code
+    elif (named := as_named(error)) is not None:
+        note(f"error: {_one_error(named)}")
+        said, code = named.as_dict(), named.exit_code
+    else:
+        said, code = _tell_unexpected(error), 1
     if as_json:
-        _print_json(named.as_dict())
-    return named.exit_code
+        emit(as_json_line(said) if on_one_line else as_json_text(said))
+    return code
 
 
 def as_named(error: Exception) -> AisleError | None:
@@ -57,30 +59,20 @@ def _wrong_settings(error: Any) -> AisleError:
     return UsageError("; ".join(wrong), where="settings", hint="docs/settings.md lists every setting")
 
 
-def _tell_wrong_options(error: TyperException, *, as_json: bool) -> int:
+def _tell_wrong_options(error: TyperException) -> dict[str, Any]:
     # The vendored click writes usage and message; its type is not public, so its method is looked up.
     show = getattr(error, "show", None)
     if show is None:
-        print(f"error: {error.format_message()}", file=sys.stderr)
+        note(f"error: {error.format_message()}")
     else:
         show()
-    if as_json:
-        _print_json(UsageError(error.format_message()).as_dict())
-    return error.exit_code
+    return UsageError(error.format_message()).as_dict()
 
 
-def _tell_unexpected(error: Exception, *, as_json: bool) -> int:
+def _tell_unexpected(error: Exception) -> dict[str, Any]:
     summary = " ".join(f"{type(error).__name__}: {error}".split())
     if debugging():
         traceback.print_exception(error)
-    print(f"unexpected: {summary}", file=sys.stderr)
-    print(" hint: run it again with AISLE_LOG_LEVEL=debug to see the trace", file=sys.stderr)
-    if as_json:
-        _print_json({"error": "Unexpected", "message": summary, "where": None, "hint": "AISLE_LOG_LEVEL=debug"})
-    return 1
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    from aisle.render import as_json
-
-    print(as_json(value))
+    note(f"unexpected: {summary}")
+    note(" hint: run it again with AISLE_LOG_LEVEL=debug to see the trace")
+    return {"error": "Unexpected", "message": summary, "where": None, "hint": "AISLE_LOG_LEVEL=debug"}

@@ -15,6 +15,8 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, NoReturn
 
+from core.errors import printable
+
 CELL_MOST = 60
 """Columns on screen that one cell of a table takes at most; JSON has it whole."""
 
@@ -28,7 +30,7 @@ READER_GONE = 141
 def emit(text: str) -> None:
     """Print a result to stdout."""
     try:
-        print(text)
+        print(printable(text))
     except BrokenPipeError:
         _leave()
 
@@ -49,7 +51,7 @@ def _leave() -> NoReturn:
 
 def note(text: str) -> None:
     """Tell people something that is no result, on stderr."""
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def plain(value: Any) -> Any:

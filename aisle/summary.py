@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 PLACES = ("accepted", "review", "pending", "rejected", "repeated", "unchanged")
 """Where a row that was read ends: in exactly one of these."""
 
+DATA_DOCS, ONLINE = "data_docs", "(needs the network for its styles)"
+
+REASONS_SHOWN = 3
+"""Kinds of reasons for rejection that an evaluation names, the commonest."""
+
+LABELS_NAMED = 5
+"""Labels that a line of text names at most."""
+
 LABELS_SHOWN = 30
 """Labels of an evaluation that are shown, the largest; of each level of a path, a third. JSON has them all."""
 
@@ -25,9 +33,7 @@ def ingested(result: IngestResult) -> str:
     lines.append(facts((name, rows.get(name, 0)) for name in order[1:]))
     if not rows.get("stored") and not rows.get("removed"):
         lines.append(f"nothing new: {count(rows.get('unchanged', 0))} rows unchanged, nothing stored")
-    if result.warnings:
-        lines += ["warnings:", facts(sorted(result.warnings.items()))]
-    return "\n".join(lines + _reports(result.reports))
+    return "\n".join(lines + warnings(result) + reports(result.reports))
 
 
 def trained(result: TrainResult) -> str:
@@ -42,8 +48,9 @@ def trained(result: TrainResult) -> str:
             ]
         )
     )
+    lines += cautions(result)
     lines.append(scores(result.version, result.metrics, result.baselines))
-    return "\n".join(lines + _reports(result.reports))
+    return "\n".join(lines + reports(result.reports))
 
 
 def scored(result: ScoreResult) -> str:
@@ -60,7 +67,7 @@ def scored(result: ScoreResult) -> str:
 
 def watched(result: MonitorResult) -> str:
     """The drift verdict and the report."""
-    return "\n".join([f"{result.catalog}: {result.summary} (run {result.run_id})", *_reports(result.reports)])
+    return "\n".join([f"{result.catalog}: {result.summary} (run {result.run_id})", *reports(result.reports)])
 
 
 def ran(result: RunResult) -> str:
@@ -72,9 +79,38 @@ def ran(result: RunResult) -> str:
         lines.append(nothing_new(rows))
     lines.append(f"  model      {_model(result.model)}")
     lines.append(f"  drift      {drift(result.drift)}")
+    lines += cautions(result)
     if result.baselines:
         lines.append(scores(str(result.model.get("version")), result.model, result.baselines))
-    return "\n".join(lines + _reports(result.reports))
+    return "\n".join(lines + warnings(result) + reports(result.reports))
+
+
+def cautions(result: TrainResult | RunResult) -> list[str]:
+    """Lines on what the model's figures do not show: labels without a hold-out row, and that none may be accepted."""
+    lines = []
+    if result.unmeasured:
+        named = ", ".join(result.unmeasured[:LABELS_NAMED])
+        more = "" if len(result.unmeasured) <= LABELS_NAMED else f" and {len(result.unmeasured) - LABELS_NAMED:,} more"
+        lines.append(f"  caution    no hold-out row of {named}{more}: accuracy says nothing of them")
+    if result.acceptance["labels"] and not result.acceptance["acceptable"]:
+        lines.append(f"  caution    no label may be accepted unseen yet. {result.acceptance['lacks']}")
+    return lines
+
+
+def warnings(result: IngestResult | RunResult) -> list[str]:
+    """Lines with the rows to warn of, and what is the matter with them."""
+    if not result.warnings:
+        return []
+    commonest = sorted(result.warnings.items(), key=lambda item: (-item[1], item[0]))
+    return ["warnings:", *(f"  {_rows(rows)}: {result.meanings[name]}" for name, rows in commonest)]
+
+
+def reports(paths: Mapping[str, str]) -> list[str]:
+    """Lines with the paths of pages, Great Expectations' own last: it alone needs more than its file."""
+    if not paths:
+        return []
+    ordered = sorted(paths.items(), key=lambda item: item[0] == DATA_DOCS)
+    return ["reports:", facts((f"{name} {ONLINE}" if name == DATA_DOCS else name, path) for name, path in ordered)]
 
 
 def drift(found: Mapping[str, Any]) -> str:
@@ -104,7 +140,12 @@ def evaluated(result: Mapping[str, Any]) -> str:
     """Scores of an evaluation, the largest labels with theirs."""
     head = f"{result['catalog']} {result['model']}: {count(result['rows'])} labelled rows compared"
     left = [f"{count(result[name])} {name}" for name in ("rejected", "unlabelled") if result.get(name)]
-    lines = [", ".join([head, *left]), facts(_overall(result))]
+    lines = [", ".join([head, *left])]
+    commonest = sorted(result["reasons"].items(), key=lambda item: -item[1])
+    lines += [f"  {_rows(rows)} rejected: {reason}" for reason, rows in commonest[:REASONS_SHOWN]]
+    if len(commonest) > REASONS_SHOWN:
+        lines.append(f"  … and {len(commonest) - REASONS_SHOWN:,} rarer reasons: --json has them all")
+    lines.append(facts(_overall(result)))
     accepted = result["accepted"]
     lines.append(f"  accepted unseen: {count(accepted['rows'])} rows, {score(accepted['accuracy'])} of them right")
     levels = result.get("levels")
@@ -129,6 +170,10 @@ def explained(found: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", facts(answer, indent=0), "", table(["field", "token", "weight"], reasons)])
 
 
+def _rows(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{count(rows)} rows"
+
+
 def _overall(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = (("accuracy", "accuracy"), ("macro F1", "macro_f1"), ("weighted F1", "weighted_f1"))
     return [(shown, score(found.get(name))) for shown, name in names]
@@ -149,7 +194,3 @@ def _model(model: Mapping[str, Any]) -> str:
     origin = "trained in this run" if model.get("trained") else "trained before"
     found = f"accuracy {score(model.get('accuracy'))}, macro F1 {score(model.get('macro_f1'))} on the hold-out"
     return f"{model.get('version')} ({origin}): {found}"
-
-
-def _reports(reports: Mapping[str, str]) -> list[str]:
-    return ["reports:", facts(reports.items())] if reports else []

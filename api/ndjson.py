@@ -23,8 +23,8 @@ from starlette.types import Receive, Scope, Send
 from api.champions import Champion
 from api.exchange import exchange_of
 from api.problems import FieldProblem, Refusal, document, invalid, pointer_to, response
-from api.products import product_problems
 from api.service import Service
+from catalogs.asked import product_problems
 
 __all__ = ["MEDIA_TYPES", "stream"]
 

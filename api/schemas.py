@@ -116,8 +116,8 @@ class LabelPolicy(BaseModel):
 
     label: str
     threshold: float | None = Field(description="Null: never.")
-    precision: float | None
-    coverage: float | None
+    precision: float | None = Field(description="Of the training rows at the threshold; null where there is none.")
+    coverage: float | None = Field(description="Share of the label's training rows at the threshold or above.")
     reason: str | None
     review_all: bool | None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from catalogs.product import RAW, SOURCE_ROW
-from core.errors import ColumnMissing, SourceEmpty, SourceEncoding, SourceFormat, did_you_mean
+from core.errors import ColumnMissing, SourceEmpty, SourceEncoding, SourceFormat, closest, did_you_mean
 
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
@@ -20,6 +20,7 @@ __all__ = [
     "RawBatch",
     "Rejects",
     "SourceFile",
+    "missing_labels",
     "raw_schema",
     "refuse_missing",
     "required_columns",
@@ -68,6 +69,7 @@ class RawBatch:
         read: rows seen; always frame.height + rejects.height.
         undecoded: rejects that are not UTF-8.
         malformed: rejects that are not of the file's format.
+        unlabelled: label columns that the file did not have up to here; only the last batch knows for certain.
     """
 
     frame: pl.DataFrame
@@ -75,6 +77,7 @@ class RawBatch:
     read: int
     undecoded: int = 0
     malformed: int = 0
+    unlabelled: tuple[str, ...] = ()
 
 
 @dataclass
@@ -104,12 +107,12 @@ class Rejects:
         reason = f"the line is longer than {most_bytes >> 20} MiB (AISLE_MAX_LINE_MIB); only its start is kept"
         self.rows.append((row, head.decode(errors="replace"), [reason]))
 
-    def batch(self, frame: pl.DataFrame) -> RawBatch:
+    def batch(self, frame: pl.DataFrame, unlabelled: tuple[str, ...] = ()) -> RawBatch:
         """The batch of these rejects and the rows that could be read."""
         self.rows.sort(key=lambda row: row[0])
         rejects = pl.DataFrame(self.rows, schema=REJECTS_SCHEMA, orient="row")
         read = frame.height + rejects.height
-        return RawBatch(frame, rejects, read, undecoded=self.undecoded, malformed=self.malformed)
+        return RawBatch(frame, rejects, read, self.undecoded, self.malformed, unlabelled)
 
 
 def raw_schema(spec: CatalogSpec) -> dict[str, pl.DataType]:
@@ -142,6 +145,24 @@ def refuse_missing(present: Iterable[str], required: Iterable[str], name: str, *
         hints = [did_you_mean(column, there) for column in missing]
         listed = ", ".join(f"'{column}'" for column in missing)
         raise ColumnMissing(f"no {what} {listed} in the {place}", where=name, hint=" ".join(dict.fromkeys(hints)))
+
+
+def missing_labels(present: Iterable[str], spec: CatalogSpec, name: str, *, place: str) -> tuple[str, ...]:
+    """Label columns that are not among those present.
+
+    Raises:
+        ColumnMissing: one is missing, and a column that the catalogue does not know is called nearly so: a mistyped
+            label column would pass for products that nobody has labelled.
+    """
+    there = set(present)
+    missing = tuple(column for column in spec.label.source_columns if column not in there)
+    strange = there - {*spec.source_columns, *spec.forbidden}
+    for column in missing:
+        if near := closest(column, strange):
+            text = f"no column '{column}' in the {place}, but '{near[0]}'"
+            hint = f"call it {column} if it holds the label; if not, list it under forbidden in the catalogue's TOML"
+            raise ColumnMissing(text, where=name, hint=hint)
+    return missing
 
 
 def whole_file_checked(batches: Iterator[RawBatch], file: SourceFile) -> Iterator[RawBatch]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,20 @@ from typing import TYPE_CHECKING
 import orjson
 import polars as pl
 
-from catalogs.batches import RawBatch, Rejects, SourceFile, raw_schema, refuse_missing, required_columns
+from catalogs.batches import (
+    RawBatch,
+    Rejects,
+    SourceFile,
+    missing_labels,
+    raw_schema,
+    refuse_missing,
+    required_columns,
+)
 from catalogs.lines import Block, blocks, decode_lines
 from catalogs.product import RAW, SOURCE_ROW
+from catalogs.records import CONTROL
 from catalogs.values import as_texts
-from core.errors import SourceEmpty, SourceFormat
+from core.errors import SourceEmpty, SourceEncoding, SourceFormat
 from core.settings import get_settings
 
 if TYPE_CHECKING:
@@ -33,6 +43,7 @@ __all__ = ["batches"]
 MOST_LINES_OF_A_RECORD = 1_000
 
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
+_CONTROL = re.compile(CONTROL)
 _NOT_DELIMITED = {"{": "JSON", "[{": "JSON", "[\n": "JSON", "<": "HTML or XML"}
 
 
@@ -42,7 +53,8 @@ def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label:
     Raises:
         SourceEmpty: not even a header.
         SourceFormat: the first line is no header.
-        ColumnMissing: the header lacks a required column.
+        SourceEncoding: it is not UTF-8.
+        ColumnMissing: the header lacks a required column, or has a label column by a mistyped name.
         SourceMissing, SourceCorrupt, SourceEncoding: as `lines.blocks`.
     """
     csv.field_size_limit(sys.maxsize)  # lines are already cut at AISLE_MAX_LINE_MIB
@@ -50,6 +62,7 @@ def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label:
     separator = spec.source.separator or _SEPARATORS[file.format]
     source = blocks(file.path, file.name, compressed=file.compressed, most_lines=batch_rows, most_line_bytes=most)
     header: list[str] | None = None
+    unlabelled: tuple[str, ...] = ()
     window: _Window | None = None
     for block, final in _with_last(source):
         window = _Window.of(block, window, separator)
@@ -58,11 +71,12 @@ def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label:
             required = required_columns(spec, need_label=need_label)
             _refuse_twice(header, spec.source_columns, file.name)
             refuse_missing(header, required, file.name, place=f"header{_other_separator(header, separator)}")
+            unlabelled = missing_labels(header, spec, file.name, place="header")
         rejects = Rejects()
         for position, head in block.too_long.items():
             rejects.add_too_long(block.first + position, head, most)
         found = _records(window, len(header), rejects, final=final)
-        yield rejects.batch(_frame(found, header, spec))
+        yield rejects.batch(_frame(found, header, spec), unlabelled)
 
 
 @dataclass
@@ -211,7 +225,19 @@ def _header(window: _Window, name: str) -> list[str]:
     reader = csv.reader(window.feed(), delimiter=window.separator)
     header = [cell.strip() for cell in next(reader, [])]
     window.done = start + reader.line_num
+    for position in range(start, window.done):
+        _refuse_bytes(window.bad.get(position), window.texts[position], f"{name}, line {window.first + position}")
     return header
+
+
+def _refuse_bytes(undecoded: bytes | None, text: str, where: str) -> None:
+    """Refuse a line of the header that no table of cells can have."""
+    if undecoded is not None:
+        hint = "save the table as UTF-8, for example: iconv -f LATIN1 -t UTF-8; check that it is a table at all"
+        raise SourceEncoding("the header is not UTF-8", where=where, hint=hint)
+    if _CONTROL.search(text):
+        hint = "check that the file is what its name says"
+        raise SourceFormat("the header holds control characters: not a table of cells", where=where, hint=hint)
 
 
 def _refuse_twice(header: list[str], columns: list[str], name: str) -> None:

@@ -19,7 +19,7 @@ from catalogs.product import FEATURE_HASH, KNOWN_PATH, PRODUCT_ID, ROW_HASH, TEX
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
 
-__all__ = ["add_digests", "with_digests"]
+__all__ = ["add_digests", "with_digests", "with_row_hash"]
 
 # Between values, between the entries of a list, and for "no value": no normalised value can hold them.
 _VALUE_END, _ENTRY_END, _NO_VALUE = "\x1f", "\x1e", "\x00"
@@ -37,6 +37,11 @@ def with_digests(frame: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
     frame = frame.with_columns(text_hash, feature_hash)
     if spec.id is None:
         frame = frame.with_columns(pl.col(TEXT_HASH).alias(PRODUCT_ID))
+    return with_row_hash(frame, spec)
+
+
+def with_row_hash(frame: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
+    """The frame, whose other digests are there, with the row_hash of its values."""
     stored = _joined_values(_stored(spec), frame)
     return frame.with_columns(_digests(frame, ROW_HASH, stored, _full_digest))
 

@@ -6,12 +6,21 @@ import json
 import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import polars as pl
 
-from catalogs.batches import RawBatch, Rejects, SourceFile, raw_schema, refuse_missing, required_columns
+from catalogs.batches import (
+    RawBatch,
+    Rejects,
+    SourceFile,
+    missing_labels,
+    raw_schema,
+    refuse_missing,
+    required_columns,
+)
 from catalogs.lines import Block, blocks
 from catalogs.product import RAW, SOURCE_ROW
 from catalogs.values import as_texts, encodable
@@ -38,13 +47,13 @@ def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label:
 
     Raises:
         SourceFormat: one JSON array instead of lines.
-        ColumnMissing: no line has a required column.
+        ColumnMissing: no line has a required column, or none has a label column but some have it by a mistyped name.
         SourceMissing, SourceCorrupt, SourceEncoding: as `lines.blocks`.
     """
     most = get_settings().max_line_mib << 20
     source = blocks(file.path, file.name, compressed=file.compressed, most_lines=batch_rows, most_line_bytes=most)
-    unseen = set(required_columns(spec, need_label=need_label))
-    labels = set(spec.label.source_columns)
+    labels, required = spec.label.source_columns, required_columns(spec, need_label=need_label)
+    unseen = {*required, *labels}
     keys: set[str] = set()
     for number, block in enumerate(source):
         if number == 0:
@@ -54,10 +63,12 @@ def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label:
             unseen = {column for column in unseen if batch.frame[column].null_count() == batch.frame.height}
             keys |= _keys(batch.frame) if unseen else set()
             if number == 0 and batch.frame.height:  # labels may come late in a file, ids and texts do not
-                refuse_missing(keys, sorted(unseen - labels), file.name, place="JSON objects")
-        yield batch
+                refuse_missing(keys, sorted(unseen.difference(labels)), file.name, place="JSON objects")
+        unlabelled = tuple(column for column in labels if column in unseen and column not in keys)
+        yield replace(batch, unlabelled=unlabelled)
     if unseen and keys:
-        refuse_missing(keys, sorted(unseen), file.name, place="JSON objects")
+        refuse_missing(keys, sorted(unseen.intersection(required)), file.name, place="JSON objects")
+        missing_labels({*spec.source_columns} - unseen | keys, spec, file.name, place="JSON objects")
 
 
 def frame_of_records(records: Sequence[Mapping[str, Any]], raw: pl.Series, columns: Sequence[str]) -> pl.DataFrame:
@@ -174,7 +185,8 @@ def _parse(raw: str) -> _Parsed:
         try:
             record = json.loads(raw, strict=False)
         except json.JSONDecodeError as error:
-            return _Parsed({}, f"not valid JSON: {error.msg} at column {error.colno}", strict)
+            what = error.msg.removesuffix(" at")  # some of Python's messages end so, to go on with the place
+            return _Parsed({}, f"not valid JSON: {what} at column {error.colno}", strict)
         except (RecursionError, ValueError) as error:
             return _Parsed({}, f"not valid JSON: {error}", strict)
     if isinstance(record, dict):

@@ -22,7 +22,7 @@ from catalogs.values import as_text
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec, FieldSpec
 
-__all__ = ["normalise", "normalise_records"]
+__all__ = ["normalise", "normalise_records", "unread_numbers"]
 
 # Up to here one product after the other is quicker than a frame: the fixed price of Polars is that of 250 products.
 MOST_RECORDS_ONE_BY_ONE = 250
@@ -86,6 +86,23 @@ def normalise_records(records: Sequence[Mapping[str, Any]], spec: CatalogSpec, s
         *(pl.coalesce(column, others.get(column, column)).alias(column) for column in spec.source_columns),
     )
     return normalise(as_declared(frame, spec), spec, source_file)
+
+
+def unread_numbers(raw_frame: pl.DataFrame, frame: pl.DataFrame, spec: CatalogSpec) -> dict[str, int]:
+    """Rows whose number column holds something that is no number, by column; only columns that have such rows.
+
+    Args:
+        raw_frame: as `RawBatch.frame`.
+        frame: what `normalise` made of it.
+        spec: the catalogue.
+    """
+    counts: dict[str, int] = {}
+    for field in spec.fields:
+        if field.kind == "number":
+            given = raw_frame.filter(frame[field.name].is_null()).select(_text(field.column, spec)).to_series()
+            if count := int(given.str.contains(r"\S").sum()):
+                counts[field.column] = count
+    return counts
 
 
 def _text(column: str, spec: CatalogSpec) -> pl.Expr:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from catalogs.batches import RawBatch, Rejects, SourceFile, raw_schema, refuse_missing, required_columns
+from catalogs.batches import (
+    RawBatch,
+    Rejects,
+    SourceFile,
+    missing_labels,
+    raw_schema,
+    refuse_missing,
+    required_columns,
+)
 from catalogs.product import RAW, SOURCE_ROW
 from core.errors import SourceCorrupt
 
@@ -25,7 +33,7 @@ def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label:
 
     Raises:
         SourceCorrupt: damaged or truncated.
-        ColumnMissing: a required column is not in it.
+        ColumnMissing: a required column is not in it, or a label column by a mistyped name.
     """
     scan = pl.scan_parquet(file.path, glob=False, hive_partitioning=False)
     try:
@@ -35,6 +43,7 @@ def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label:
     # Header names may have spaces around them here too.
     names = {column.strip(): column for column in reversed(stored)}
     refuse_missing(names, required_columns(spec, need_label=need_label), file.name, place="Parquet schema")
+    unlabelled = missing_labels(names, spec, file.name, place="Parquet schema")
     raw = [column for column, kind in stored.items() if not _holds_bytes(kind)]
     columns = [
         _as_declared(names[column], stored[names[column]], kind).alias(column)
@@ -47,7 +56,8 @@ def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label:
     try:
         for part in scan.collect_batches(chunk_size=batch_rows, maintain_order=True):
             numbers = pl.int_range(row, row + part.height, dtype=pl.Int64).alias(SOURCE_ROW)
-            yield Rejects().batch(part.select(numbers, pl.struct(raw).struct.json_encode().alias(RAW), *columns))
+            frame = part.select(numbers, pl.struct(raw).struct.json_encode().alias(RAW), *columns)
+            yield Rejects().batch(frame, unlabelled)
             row += part.height
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(file.name, error) from error

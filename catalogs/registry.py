@@ -58,7 +58,9 @@ def path_of(name: str) -> Path:
     known = names()
     if name not in known:  # also keeps names like ../../x from becoming paths
         where = " or ".join(str(folder) for folder in _folders())
-        hint = f"{did_you_mean(name, known)}; a new one is a file {name}.toml in the folder named by AISLE_CATALOGS."
+        near = did_you_mean(name, known)
+        near += "" if near.endswith("?") else "."
+        hint = f"{near} A new one is a file {name}.toml in the folder named by AISLE_CATALOGS."
         raise UnknownCatalog(f"there is no catalogue '{name}'", where=where, hint=hint)
     return next(path for folder in _folders() if (path := folder / f"{name}.toml").is_file())
 

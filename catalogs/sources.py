@@ -33,6 +33,8 @@ _FOREIGN = {
     b"\x28\xb5\x2f\xfd": ("compressed with Zstandard", "unpack it with zstd -d"),
     b"BZh": ("compressed with bzip2", "unpack it with bunzip2"),
     b"\xfd7zXZ": ("compressed with xz", "unpack it with unxz"),
+    b"\x89PNG": ("a PNG image", "export the products as CSV or JSON lines"),
+    b"\xff\xd8\xff": ("a JPEG image", "export the products as CSV or JSON lines"),
     b"%PDF": ("a PDF document", "export the products as CSV or JSON lines"),
 }
 

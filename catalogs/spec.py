@@ -225,10 +225,17 @@ class HoldoutSpec(_Part):
 
 
 class RecipeSpec(_Part):
-    """A recipe of the classifier and the parameters that this catalogue changes."""
+    """A recipe of the classifier, the parameters that this catalogue changes, and those that a search tries out.
+
+    Attributes:
+        name: the built-in recipe.
+        params: parameter → value.
+        space: parameter → list of values, in place of the recipe's own space.
+    """
 
     name: str = "linear"
     params: dict[str, Any] = {}
+    space: dict[str, Any] = {}
 
 
 class DriftSpec(_Part):

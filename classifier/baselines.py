@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["majority", "plain_tfidf"]
 
-# The plain baseline tells how hard a catalogue is; more rows than this change it little and cost minutes.
-_MOST_ROWS = 100_000
+# The plain baseline tells how hard a catalogue is; more rows than this change it little, and LinearSVC's time grows
+# faster than they do: 80,000 of Amazon's size took it longer than the model itself.
+_MOST_ROWS = 30_000
 
 
 def majority(train: pl.DataFrame, holdout: pl.DataFrame, spec: CatalogSpec) -> Metrics:
@@ -30,23 +31,25 @@ def majority(train: pl.DataFrame, holdout: pl.DataFrame, spec: CatalogSpec) -> M
 def plain_tfidf(train: pl.DataFrame, holdout: pl.DataFrame, spec: CatalogSpec, seed: int = 0) -> Metrics:
     """Metrics of scikit-learn's TfidfVectorizer and LinearSVC with their defaults on all text fields joined.
 
-    Trained on at most the first 100,000 labelled rows.
+    Trained on at most the first 30,000 labelled rows. TextVectoriser gives the same matrix, several times faster.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    import numpy as np
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
+
+    from classifier.text_vectoriser import TextVectoriser
 
     known = train.filter(pl.col(KNOWN_PATH).is_not_null()).head(_MOST_ROWS)
     if not holdout.height or known[KNOWN_PATH].n_unique() < 2:
         return majority(train, holdout, spec)
     codes = known[KNOWN_PATH].list.join("\0").rank("dense")
-    model = make_pipeline(TfidfVectorizer(), LinearSVC(random_state=seed))
+    model = make_pipeline(TextVectoriser(dtype=np.float64), LinearSVC(random_state=seed))
     try:
-        model.fit(_joined(known, spec).to_list(), codes.to_numpy())
+        model.fit(_joined(known, spec), codes.to_numpy())
     except ValueError:  # not one word: such a baseline says no more than the commonest label does
         return majority(train, holdout, spec)
     path_of = pl.DataFrame({"code": codes, "path": known[KNOWN_PATH]}).unique("code")
-    given = pl.DataFrame({"code": model.predict(_joined(holdout, spec).to_list())}, schema={"code": codes.dtype})
+    given = pl.DataFrame({"code": model.predict(_joined(holdout, spec))}, schema={"code": codes.dtype})
     predicted = given.join(path_of, on="code", how="left", maintain_order="left")["path"]
     return evaluate(holdout[KNOWN_PATH], predicted, spec.levels)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 if TYPE_CHECKING:
     from sklearn.isotonic import IsotonicRegression
@@ -38,7 +37,8 @@ class Calibration:
 
     Attributes:
         temperature: scores are multiplied by it before the softmax.
-        knots: log-odds of the best label after the softmax, increasing.
+        knots: log-odds of the best label after the softmax, increasing; the first are those of a model that knows
+            nothing.
         values: share that was right there, not decreasing. Between knots it is linear, beyond them constant.
     """
 
@@ -48,11 +48,10 @@ class Calibration:
 
     def rank(self, scores: NDArray[np.float32]) -> Ranked:
         """The best two labels of each row of scores, with calibrated confidences."""
-        label, runner_up, first, second = _top_two(scores, self.temperature)
-        confidence = np.interp(_to_odds(first), self.knots, self.values)
-        left = np.maximum(1.0 - first, 1e-300)
+        label, runner_up, odds, share = _top_two(scores, self.temperature)
+        confidence = np.interp(odds, self.knots, self.values)
         # The runner-up keeps its share of what the best label leaves, and never overtakes it.
-        runner_up_confidence = np.minimum((1.0 - confidence) * second / left, confidence)
+        runner_up_confidence = np.minimum((1.0 - confidence) * share, confidence)
         return Ranked(label, runner_up, confidence, runner_up_confidence)
 
     def calibrator(self) -> IsotonicRegression:
@@ -70,17 +69,19 @@ def fit_calibration(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> Ca
     from sklearn.isotonic import IsotonicRegression
 
     temperature = _best_temperature(scores, truth)
-    label, _, first, _ = _top_two(scores, temperature)
-    odds, right = _to_odds(first), (label == truth).astype(np.float64)
+    label, _, odds, _ = _top_two(scores, temperature)
+    right = (label == truth).astype(np.float64)
+    chance = 1.0 / scores.shape[1]
+    odds_of_chance = -np.log(scores.shape[1] - 1.0)
     # Two made-up rows at either end, one right and one wrong, keep confidences off 0 and 1, where no finite number of
     # rows can prove them to be (Laplace's rule of succession).
-    ends = np.array([odds.min(), odds.min(), odds.max(), odds.max()])
+    ends = np.array([odds_of_chance, odds_of_chance, odds.max(), odds.max()])
     odds, right = np.concatenate([odds, ends]), np.concatenate([right, [0, 1, 0, 1]])
     order = np.argsort(odds, kind="stable")
     odds = odds[order]
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit(odds, right[order]).predict(odds)
-    knots, values = _middles(odds, fitted)
-    return Calibration(temperature, knots, values)
+    seen = odds > odds_of_chance
+    return Calibration(temperature, *_curve(odds[seen], fitted[seen], odds_of_chance, chance))
 
 
 def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15) -> float:
@@ -91,21 +92,42 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_],
     return float(sum(gaps) / max(len(confidence), 1))
 
 
-def _middles(odds: NDArray[np.float64], fitted: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One knot in the middle of each step, so that the curve rises instead of jumping."""
+def _curve(
+    odds: NDArray[np.float64], fitted: NDArray[np.float64], odds_of_chance: float, chance: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Knots and values: from chance to the lowest score that was seen, then through the middle of each step.
+
+    Rows that were seen say nothing of text that is unlike all of them: a constant end would give it the confidence of
+    the worst of them, which is high where the labels are easy. Middles make the curve rise instead of jumping.
+    """
+    if not len(odds):
+        return np.array([odds_of_chance]), np.array([chance])
     starts = np.flatnonzero(np.concatenate([[True], np.diff(fitted) > 0]))
     counts = np.diff(np.concatenate([starts, [len(fitted)]]))
-    return np.add.reduceat(odds, starts) / counts, fitted[starts]
+    knots = np.concatenate([[odds_of_chance, odds[0]], np.add.reduceat(odds, starts) / counts])
+    values = np.concatenate([[min(chance, fitted[0]), fitted[0]], fitted[starts]])
+    is_new = np.concatenate([[True], np.diff(knots) > 0])
+    return knots[is_new], values[is_new]
 
 
 def _best_temperature(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+    """By log loss, against targets a little short of certain: without an error there would be no best one.
+
+    The targets are Platt's (Probabilistic outputs for support vector machines, 1999): n rows prove (n + 1) / (n + 2).
+    """
+    from scipy.optimize import minimize_scalar
+
     rows = np.arange(len(truth))
+    doubt = 1.0 / (len(truth) + 2.0)
+    others = max(scores.shape[1] - 1, 1)
 
     def loss(log_temperature: float) -> float:
         scaled = scores * np.float32(np.exp(log_temperature))
         top = scaled.max(axis=1)
         spread = np.log(np.exp(scaled - top[:, None]).sum(axis=1, dtype=np.float64)) + top
-        return float(np.mean(spread - scaled[rows, truth]))
+        own = scaled[rows, truth].astype(np.float64)
+        rest = (scaled.sum(axis=1, dtype=np.float64) - own) / others
+        return float(np.mean(spread - (1.0 - doubt) * own - doubt * rest))
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 5.0), method="bounded").x))
 
@@ -113,21 +135,17 @@ def _best_temperature(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> 
 def _top_two(
     scores: NDArray[np.float32], temperature: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Best and second label, log-odds of the best after the softmax, and the second's share of all others."""
     rows = np.arange(len(scores))
     label = scores.argmax(axis=1)
-    without = scores.copy()
-    without[rows, label] = -np.inf
-    runner_up = without.argmax(axis=1)
-    top = scores[rows, label]
-    # Distances to the best score: the softmax cannot overflow.
-    powers = np.exp((scores - top[:, None]) * np.float32(temperature))
-    total = powers.sum(axis=1, dtype=np.float64)
-    return label, runner_up, 1.0 / total, powers[rows, runner_up] / total
+    # Distances to the best score: the softmax cannot overflow, and what is left beside it is not lost in rounding.
+    powers = np.exp((scores - scores[rows, label][:, None]) * np.float32(temperature)).astype(np.float64)
+    powers[rows, label] = -1.0
+    runner_up = powers.argmax(axis=1)
+    powers[rows, label] = 0.0
+    others = np.maximum(powers.sum(axis=1), _LEAST)
+    return label, runner_up, -np.log(others), np.minimum(powers[rows, runner_up] / others, 1.0)
 
 
-_EDGE = 1e-9
-
-
-def _to_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    clipped = np.clip(probability, _EDGE, 1.0 - _EDGE)
-    return np.asarray(np.log(clipped / (1.0 - clipped)))
+_LEAST = 1e-9
+"""Odds against the best label are not told apart below this."""

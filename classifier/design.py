@@ -89,6 +89,20 @@ class Design:
         parts = [block[own] for block in self.blocks]
         return parts[0] if len(parts) == 1 else sp.hstack(parts, format="csr", dtype=np.float32)
 
+    def sums_by_label(self, codes: NDArray[np.int64], labels: int) -> NDArray[np.float32]:
+        """The sum of each label's rows (labels × columns); the products are never multiplied out."""
+        own = np.arange(len(codes)) if self.rows is None else self.rows
+        ones = np.ones(len(codes), dtype=np.float32)
+        indicator = sp.csr_matrix((ones, (codes, own)), shape=(labels, self.blocks[0].shape[0]))
+        return np.hstack([_sums(block, indicator) for block in self.blocks])
+
     def whole(self) -> sp.csr_matrix:
         """All rows, multiplied out."""
         return self[np.arange(self.shape[0])]
+
+
+def _sums(block: Block, indicator: sp.csr_matrix) -> NDArray[np.float32]:
+    if not isinstance(block, Product):
+        return np.asarray((indicator @ block).toarray())
+    parts = zip(block.lefts, block.rights, strict=True)
+    return np.asarray(sum((indicator @ left) @ right for left, right in parts).toarray())

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.bayes import blend
 from classifier.design import Design
 from classifier.parts import Array
 from classifier.recipes import LinearParams
 
-__all__ = ["Linear", "fit_linear", "from_estimator"]
+__all__ = ["Linear", "fit_linear", "from_estimator", "solver_of"]
 
 # From so many rows on AdaGrad is as accurate as LinearSVC, and many times faster (benchmarks/results/solvers.md).
 _MANY_ROWS = 20_000
 # liblinear copies the matrix at 24 bytes an entry: no more than so many entries go there, whatever the rows.
 _SVC_ENTRIES = 50_000_000
+# liblinear draws from one generator for the whole process: of two fits at once, neither could be repeated.
+_liblinear = Lock()
 # Score of a label that the rows do not have at all: far below any that was learnt.
 ABSENT_SCORE = -10.0
 # Log-probabilities of a text add up to at most so many of the least one: its vector has length 1.
@@ -39,12 +43,25 @@ class Linear:
 
 def fit_linear(design: Design, codes: NDArray[np.int64], labels: int, params: LinearParams, seed: int) -> Linear:
     """Fit on rows whose label is `codes` (0 … labels-1; not all of them need to occur)."""
-    solver = params.solver
-    if solver == "auto":
-        solver = "svc" if design.shape[0] < _MANY_ROWS and design.nnz < _SVC_ENTRIES else "adagrad"
-    if solver == "svc":
-        return from_estimator(_svc(params, seed).fit(design.whole(), codes), labels)
+    linear = _fitted(design, codes, labels, params, seed)
+    if not params.bayes:
+        return linear
+    return Linear(blend(linear.coefficients, design, codes, params.bayes), linear.intercept)
+
+
+def _fitted(design: Design, codes: NDArray[np.int64], labels: int, params: LinearParams, seed: int) -> Linear:
+    if solver_of(params, design.shape[0], design.nnz) == "svc":
+        rows = design.whole()
+        with _liblinear:
+            return from_estimator(_svc(params, seed).fit(rows, codes), labels)
     return from_estimator(_adagrad(params, seed).fit(design, codes), labels)
+
+
+def solver_of(params: LinearParams, rows: int, entries: int = 0) -> str:
+    """The solver that fits so many rows with so many entries: svc or adagrad."""
+    if params.solver != "auto":
+        return params.solver
+    return "svc" if rows < _MANY_ROWS and entries < _SVC_ENTRIES else "adagrad"
 
 
 def from_estimator(estimator: Any, labels: int, dtype: type[np.floating] = np.float32) -> Linear:

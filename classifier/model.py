@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from catalogs.product import KNOWN_PATH, TEXT_HASH, join_path
 from classifier.calibration import Calibration, calibration_error, fit_calibration
 from classifier.linear import fit_linear
+from classifier.metrics import evaluate
 from classifier.parts import Array, Values, score
 from classifier.prototypes import PrototypeVectoriser, fit_prototype
 from classifier.reasons import REASONS, no_reasons, strongest, strongest_few
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
     from classifier.recipes import Recipe
 
-__all__ = ["PREDICTION", "Model", "fit"]
+__all__ = ["PREDICTION", "Model", "fit", "label_codes", "no_words", "vectoriser_of"]
 
 PREDICTION: dict[str, Any] = {
     "label": pl.String,
@@ -183,7 +184,7 @@ def fit(frame: pl.DataFrame, spec: CatalogSpec, recipe: Recipe, seed: int) -> Mo
         ColumnMissing: a field of the catalogue is not there.
     """
     labelled = frame.filter(pl.col(KNOWN_PATH).is_not_null())
-    paths, codes = _labels(labelled, spec)
+    paths, codes = label_codes(labelled, spec)
     vectoriser = vectoriser_of(spec, recipe)
     vectoriser.check(labelled)
     if isinstance(vectoriser, PrototypeVectoriser):
@@ -191,11 +192,11 @@ def fit(frame: pl.DataFrame, spec: CatalogSpec, recipe: Recipe, seed: int) -> Mo
         try:
             intercept, held = fit_prototype(vectoriser, labelled, codes, len(paths), labelled[TEXT_HASH], own_folds)
         except ValueError as error:
-            raise _no_words(spec, labelled.height) from error
+            raise no_words(spec, labelled.height) from error
     else:
         design = vectoriser.fit(labelled)
         if not design.nnz:
-            raise _no_words(spec, labelled.height)
+            raise no_words(spec, labelled.height)
         held = out_of_fold(design, vectoriser.layout, codes, len(paths), labelled[TEXT_HASH], recipe.params, seed)
         linear = fit_linear(design, codes, len(paths), recipe.params.model, seed)
         vectoriser.weigh(linear)
@@ -210,7 +211,8 @@ def vectoriser_of(spec: CatalogSpec, recipe: Recipe) -> ProductVectoriser:
     return kind(spec.fields, recipe)
 
 
-def _no_words(spec: CatalogSpec, rows: int) -> NotEnoughLabels:
+def no_words(spec: CatalogSpec, rows: int) -> NotEnoughLabels:
+    """The error for rows that share no word."""
     return NotEnoughLabels(
         f"no word or value occurs in two of the {rows:,} labelled rows",
         where=f"catalogue {spec.name}",
@@ -218,8 +220,12 @@ def _no_words(spec: CatalogSpec, rows: int) -> NotEnoughLabels:
     )
 
 
-def _labels(labelled: pl.DataFrame, spec: CatalogSpec) -> tuple[list[list[str]], NDArray[np.int64]]:
-    """Distinct labels, sorted, and the index of each row's."""
+def label_codes(labelled: pl.DataFrame, spec: CatalogSpec) -> tuple[list[list[str]], NDArray[np.int64]]:
+    """Distinct labels, sorted, and the index of each row's.
+
+    Raises:
+        NotEnoughLabels, OneClass: these rows teach nothing.
+    """
     where = f"catalogue {spec.name}"
     if labelled.height < 2:
         raise NotEnoughLabels(
@@ -256,9 +262,13 @@ def _trust(
     thresholds = fit_thresholds(
         labels, ranked.label, ranked.confidence, right, accept.precision_target, accept.confidence_level
     )
+    known = pl.Series(paths, dtype=pl.List(pl.String))
+    scored = evaluate(known.gather(truth), known.gather(ranked.label), spec.levels) if len(truth) else {}
     facts = {
         "rows": len(truth),
         "accuracy": float(right.mean()) if len(truth) else None,
+        "macro_f1": scored.get("macro_f1"),
+        "weighted_f1": scored.get("weighted_f1"),
         "calibration_error": calibration_error(ranked.confidence, right) if len(truth) else None,
     }
     return calibration, thresholds, facts

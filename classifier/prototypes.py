@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
     from catalogs.spec import FieldSpec
-    from classifier.recipes import Recipe
+    from classifier.recipes import PrototypeParams, Recipe
     from classifier.text_vectoriser import TextVectoriser
 
 __all__ = ["PROTOTYPES", "Prototype", "PrototypeVectoriser", "fit_prototype", "joined"]
@@ -40,37 +40,39 @@ class Prototype:
 
     Attributes:
         separator: stands between the text fields, which are joined in the catalogue's order.
-        estimator: a fresh, unfitted scikit-learn classifier.
-        words: parameters of the TextVectoriser.
+        estimator: a fresh, unfitted scikit-learn classifier with given parameters.
+        words: further parameters of the TextVectoriser.
     """
 
     separator: str
-    estimator: Callable[[], ClassifierMixin]
+    estimator: Callable[[PrototypeParams], ClassifierMixin]
     words: Callable[[], dict[str, Any]] = dict
 
-    def vectoriser(self) -> TextVectoriser:
+    def vectoriser(self, params: PrototypeParams) -> TextVectoriser:
         """A fresh vectoriser; in float64, because a prototype's last digits depend on it."""
         from classifier.text_vectoriser import TextVectoriser
 
-        return TextVectoriser(**self.words(), dtype=np.float64)
+        ngrams = (1, params.ngrams)
+        return TextVectoriser(**self.words(), ngram_range=ngrams, max_df=params.max_df, dtype=np.float64)
 
 
-def _asos_estimator() -> ClassifierMixin:
+def _asos_estimator(params: PrototypeParams) -> ClassifierMixin:
     from sklearn.linear_model import SGDClassifier
 
-    return SGDClassifier(loss="modified_huber", penalty="elasticnet", alpha=1e-3, l1_ratio=0.1, random_state=42)
+    chosen = {"alpha": params.alpha, "l1_ratio": params.l1_ratio}
+    return SGDClassifier(loss="modified_huber", penalty="elasticnet", random_state=42, **chosen)
 
 
-def _newsgroups_estimator() -> ClassifierMixin:
+def _newsgroups_estimator(params: PrototypeParams) -> ClassifierMixin:
     from sklearn.naive_bayes import MultinomialNB
 
-    return MultinomialNB()
+    return MultinomialNB(alpha=params.alpha)
 
 
 def _asos_words() -> dict[str, Any]:
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    return {"stop_words": sorted(ENGLISH_STOP_WORDS.union(_ASOS_STOP_WORDS)), "strip_digits": True, "max_df": 0.75}
+    return {"stop_words": sorted(ENGLISH_STOP_WORDS.union(_ASOS_STOP_WORDS)), "strip_digits": True}
 
 
 PROTOTYPES: dict[str, Prototype] = {
@@ -89,13 +91,14 @@ class PrototypeField(FieldVectoriser):
 
     Args:
         prototype: whose features these are.
+        params: its parameters.
     """
 
     name = "text"
     weight = 1.0
 
-    def __init__(self, prototype: Prototype) -> None:
-        self.vectoriser = prototype.vectoriser()
+    def __init__(self, prototype: Prototype, params: PrototypeParams) -> None:
+        self.vectoriser = prototype.vectoriser(params)
 
     @property
     @override
@@ -142,7 +145,8 @@ class PrototypeVectoriser(ProductVectoriser):
     def __init__(self, fields: Sequence[FieldSpec], recipe: Recipe) -> None:
         self.prototype = PROTOTYPES[recipe.family]
         self.reads = [field.name for field in fields if field.kind == "text"]
-        self.fields = [PrototypeField(self.prototype)]
+        self.params = recipe.params.prototype
+        self.fields = [PrototypeField(self.prototype, self.params)]
 
     def parts(self, columns: Mapping[str, Values]) -> list[Part]:
         """Tokens of the joined text of some products, with their weights."""
@@ -166,16 +170,16 @@ def fit_prototype(
     Raises:
         ValueError: the texts hold no words.
     """
-    prototype = vectoriser.prototype
+    prototype, params = vectoriser.prototype, vectoriser.params
     texts = joined(frame, vectoriser.reads, prototype.separator)
     scored, scores = [], []
     for rows, others in split(text_hash, folds, codes):
-        words, estimator = prototype.vectoriser(), prototype.estimator()
+        words, estimator = prototype.vectoriser(params), prototype.estimator(params)
         estimator.fit(words.fit_transform(texts.gather(others)), codes[others])
         linear = from_estimator(estimator, labels, np.float64)
         scored.append(rows)
         scores.append(words.transform(texts.gather(rows)) @ linear.coefficients + linear.intercept)
     (design,) = vectoriser.fields[0].fit(texts)
-    linear = from_estimator(prototype.estimator().fit(design, codes), labels, np.float64)
+    linear = from_estimator(prototype.estimator(params).fit(design, codes), labels, np.float64)
     vectoriser.weigh(linear)
     return linear.intercept, OutOfFold.of(scored, scores, labels)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import UnknownRecipe, did_you_mean
 
 if TYPE_CHECKING:
-    from catalogs.spec import CatalogSpec
+    from catalogs.spec import CatalogSpec, RecipeSpec
 
 __all__ = [
     "NAMES",
     "CalibrationParams",
     "LinearParams",
+    "PrototypeParams",
     "Recipe",
     "RecipeParams",
     "SubwordParams",
     "WordParams",
+    "declared",
+    "default",
+    "flatten",
+    "parameters",
     "resolve",
 ]
 
@@ -73,12 +78,14 @@ class LinearParams(_Part):
         C: svc's inverse strength of the L2 penalty; larger fits closer.
         epochs: adagrad's passes over the rows.
         rate: size of adagrad's first steps; larger fits closer.
+        bayes: weight of complement naive Bayes beside the linear model, which has weight 1; 0 switches it off.
     """
 
     solver: Literal["auto", "svc", "adagrad"] = "auto"
     C: Annotated[float, Field(gt=0)] = 1.0
     epochs: Annotated[int, Field(ge=1, le=1000)] = 5
     rate: Annotated[float, Field(gt=0, le=10)] = 0.3
+    bayes: Annotated[float, Field(ge=0, le=10)] = 0.4
 
 
 class CalibrationParams(_Part):
@@ -93,13 +100,30 @@ class CalibrationParams(_Part):
     most_rows: Annotated[int, Field(ge=100)] = 30_000
 
 
+class PrototypeParams(_Part):
+    """What the authors of a prototype tried out; the published values are its recipe's defaults.
+
+    Attributes:
+        max_df: a word or n-gram does not count when it occurs in a larger share of the training rows.
+        ngrams: longest run of words that is a feature.
+        alpha: strength of the penalty; of newsgroups-prototype, what is added to every count.
+        l1_ratio: share of the penalty that is L1; newsgroups-prototype has none.
+    """
+
+    max_df: Annotated[float, Field(gt=0, le=1)] = 1.0
+    ngrams: Annotated[int, Field(ge=1, le=4)] = 1
+    alpha: Annotated[float, Field(gt=0)] = 1.0
+    l1_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
 class RecipeParams(_Part):
-    """All parameters of a recipe; `--set model.C=3` changes one."""
+    """All parameters of all recipes; `--set model.C=3` changes one."""
 
     words: WordParams = WordParams()
     subwords: SubwordParams = SubwordParams()
     model: LinearParams = LinearParams()
     calibration: CalibrationParams = CalibrationParams()
+    prototype: PrototypeParams = PrototypeParams()
 
 
 class Recipe(_Part):
@@ -120,13 +144,32 @@ class Recipe(_Part):
         """Whether it reproduces a published prototype: trained on every labelled row, evaluated out of fold."""
         return self.family.endswith("-prototype")
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The parameters that this recipe reads, by dotted name."""
+        every = flatten(self.params.model_dump())
+        return {name: every[name] for name in parameters(self.family)}
+
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "linear": {},
     "linear-fast": {"subwords.shortest": 0, "subwords.longest": 0},
     # Published parameters: the grid's winner of the ASOS exercise; scikit-learn's defaults for the newsgroups.
-    "asos-prototype": {"calibration.folds": 16},
+    "asos-prototype": {
+        "prototype.max_df": 0.75,
+        "prototype.alpha": 1e-3,
+        "prototype.l1_ratio": 0.1,
+        "calibration.folds": 16,
+    },
     "newsgroups-prototype": {"calibration.folds": 5},
+}
+# A parameter that a recipe does not read would be given in vain: it is refused.
+_READ_BY_LINEAR = ("words.", "subwords.", "model.", "calibration.")
+_READ: dict[str, tuple[str, ...]] = {
+    "linear": _READ_BY_LINEAR,
+    "linear-fast": _READ_BY_LINEAR,
+    "asos-prototype": ("prototype.", "calibration.folds"),
+    "newsgroups-prototype": ("prototype.max_df", "prototype.ngrams", "prototype.alpha", "calibration.folds"),
 }
 
 
@@ -141,42 +184,61 @@ def resolve(spec: CatalogSpec, name: str | None = None, overrides: Mapping[str, 
     Raises:
         UnknownRecipe: no such recipe, no such parameter, or a value that it cannot take.
     """
+    wanted, family, own = declared(spec, name)
+    flat = dict(_DEFAULTS[family])
+    flat |= flatten({} if own is None else own.params)
+    flat |= overrides or {}
+    return Recipe(name=wanted, family=family, params=_build(flat, family, f"recipe {wanted}"))
+
+
+def default(family: str) -> Recipe:
+    """A built-in recipe, as no catalogue has changed it."""
+    params = _build(_DEFAULTS[family], family, f"recipe {family}")
+    return Recipe(name=family, family=cast("Family", family), params=params)
+
+
+def declared(spec: CatalogSpec, name: str | None = None) -> tuple[str, Family, RecipeSpec | None]:
+    """A recipe's name, the built-in one that it is a variant of, and what the catalogue's TOML says of it, if anything.
+
+    Raises:
+        UnknownRecipe: no such recipe.
+    """
     wanted = spec.recipe.name if name is None else name
-    declared = spec.recipes.get(wanted)
-    if declared is None and wanted == spec.recipe.name:
-        declared = spec.recipe
-    family = wanted if declared is None else declared.name
+    own = spec.recipes.get(wanted)
+    if own is None and wanted == spec.recipe.name:
+        own = spec.recipe
+    family = wanted if own is None else own.name
     if family not in _DEFAULTS:
         known = [*NAMES, *spec.recipes]
         raise UnknownRecipe(
             f"there is no recipe '{family}'", where=f"catalogue {spec.name}", hint=did_you_mean(family, known)
         )
-    flat = dict(_DEFAULTS[family])
-    flat |= _flatten({} if declared is None else declared.params)
-    flat |= overrides or {}
-    return Recipe(name=wanted, family=family, params=_build(flat, f"recipe {wanted}"))
+    return wanted, cast("Family", family), own
 
 
-def _flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters by dotted name, as `--set` takes them."""
     flat: dict[str, Any] = {}
     for key, value in params.items():
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat
 
 
-def _known_parameters() -> list[str]:
-    return [
+def parameters(family: str) -> list[str]:
+    """Dotted names of the parameters that a built-in recipe reads."""
+    every = [
         f"{part}.{key}"
         for part, field in RecipeParams.model_fields.items()
         for key in field.annotation.model_fields  # type: ignore[union-attr]
     ]
+    return [name for name in every if name.startswith(_READ[family])]
 
 
-def _build(flat: Mapping[str, Any], where: str) -> RecipeParams:
-    known = _known_parameters()
+def _build(flat: Mapping[str, Any], family: str, where: str) -> RecipeParams:
+    known = parameters(family)
     nested: dict[str, dict[str, Any]] = {}
     for key, value in flat.items():
         if key not in known:

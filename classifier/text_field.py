@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -60,7 +62,9 @@ class TextField(FieldVectoriser):
         if self.subword_params.longest and rare is not None:
             self.subwords = self._learn_subwords(corpus, rare, len(values))
         self._take(corpus.vocabulary, list(corpus.in_rows), len(values))
-        batches = [[rows.to_csr() for rows in self._vectors(part)] for part in corpus.parts]
+        with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="vectors") as pool:
+            batches = list(pool.map(lambda part: [rows.to_csr() for rows in self._vectors(part)], corpus.parts))
+        corpus.parts.clear()  # the ids of all words: as much memory as the matrices that are now put together
         blocks = [sp.vstack(own, format="csr", dtype=np.float32) for own in zip(*batches, strict=True)]
         if self.subwords is None or rare is None:
             return blocks

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 __all__ = ["fit_thresholds", "lower_bound", "rows_needed"]
 
@@ -40,6 +39,8 @@ def rows_needed(precision_target: float, confidence_level: float) -> int:
 
 def lower_bound(right: int, rows: int, confidence_level: float) -> float:
     """Clopper and Pearson's one-sided lower bound of a share (Biometrika 26, 1934): exact, never too high."""
+    from scipy.stats import beta  # here: the API predicts without it, and starts a second sooner
+
     return 0.0 if right == 0 else float(beta.ppf(1.0 - confidence_level, right, rows - right + 1))
 
 
@@ -63,7 +64,7 @@ def fit_thresholds(
 
     Returns:
         label; threshold (accept at this confidence or above; null: never); support (out-of-fold rows predicted as the
-        label); precision and coverage at the threshold (of all its rows where there is none); reason in words.
+        label); precision and coverage at the threshold (null and 0 where there is none); reason in words.
     """
     order = np.lexsort((-confidence, predicted))
     bounds = np.searchsorted(predicted[order], np.arange(len(labels) + 1))
@@ -88,8 +89,7 @@ def _one(
                 f"precision {point.right / point.rows:.3f} on {point.rows:,} rows, at least {bound:.3f} at {level:.0%}"
             )
             return label, point.threshold, support, point.right / point.rows, point.rows / support, reason
-    overall = float(right.mean())
-    return label, None, support, overall, 0.0, _lacking(points, support, target, level)
+    return label, None, support, None, 0.0, _lacking(points, support, target, level)
 
 
 def _points(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> list[_Point]:

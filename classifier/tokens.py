@@ -20,6 +20,12 @@ __all__ = ["WORD", "WORD_WITH_MARKS", "TokenRule", "Tokens", "batches", "tokenis
 WORD = r"[\p{L}\p{N}_]{2,}"
 WORD_WITH_MARKS = r"[\p{L}\p{M}\p{N}_]{2,}"
 
+# How they are found in bulk: beyond ASCII by a class of all that cannot be in a word, within it by a table of bytes
+# (those of longer characters stay).
+_OTHER_THAN_WORDS = {WORD: r"[^\p{L}\p{N}_\x00-\x7f]", WORD_WITH_MARKS: r"[^\p{L}\p{M}\p{N}_\x00-\x7f]"}
+_ASCII = bytes(byte if byte > 0x7F or chr(byte).isalnum() or byte == ord("_") else ord(" ") for byte in range(256))
+_SHORTEST = 2
+
 # Below U+0250 Python and Rust agree on lower case and on both patterns, character by character (a test goes through
 # all of them). Above, their Unicode versions may differ, so other texts always go through Polars.
 _LATIN = re.compile(r"[\x00-\u024f]*")
@@ -82,11 +88,29 @@ def _tokenise_bulk(texts: pl.Series, rule: TokenRule) -> Tokens:
         texts = texts.str.to_lowercase()
     if rule.strip_digits:
         texts = texts.str.replace_all(r"\d+", "")
+    if rule.pattern in _OTHER_THAN_WORDS:
+        return _split(texts, _OTHER_THAN_WORDS[rule.pattern])
     lists = texts.str.extract_all(rule.pattern)
     lengths = lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
     # An empty list would explode into a null.
     words = lists.filter(pl.Series(lengths > 0)).explode() if (lengths == 0).any() else lists.explode()
     return Tokens(words.rename("word"), lengths)
+
+
+def _split(texts: pl.Series, other_than_words: str) -> Tokens:
+    """What extracting WORD or WORD_WITH_MARKS finds, in half the time: all else made spaces, then split at them."""
+    texts = texts.fill_null("")
+    odd = (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
+    written = texts.cast(pl.Binary).to_list()
+    for row, text in zip(odd, texts.gather(odd).str.replace_all(other_than_words, " ").cast(pl.Binary), strict=True):
+        written[row] = text
+    spaced = pl.Series([text.translate(_ASCII) for text in written], dtype=pl.Binary)
+    lists = spaced.cast(pl.String).str.split(" ")
+    pieces = lists.explode()
+    words = pieces.str.len_chars() >= _SHORTEST
+    so_far = np.concatenate([[0], np.cumsum(words.to_numpy())])
+    ends = np.concatenate([[0], np.cumsum(lists.list.len().cast(pl.Int64).to_numpy())])
+    return Tokens(pieces.filter(words).rename("word"), np.diff(so_far[ends]))
 
 
 def _without(tokens: Tokens, stop_words: frozenset[str]) -> Tokens:

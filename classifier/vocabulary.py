@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -208,13 +210,11 @@ def learn(texts: pl.Series, rule: TokenRule, longest: int, min_rows: int, most: 
 def _learn_words(
     texts: pl.Series, rule: TokenRule, min_rows: int, most: int | None
 ) -> tuple[pl.Series, NDArray[np.int64], list[Encoded]]:
-    tables, local = [], []
-    for rows in batches(len(texts), BATCH_ROWS):
-        table, part = _batch_words(tokenise(texts[rows], rule))
-        tables.append(table)
-        local.append((table["word"], part))
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="words") as pool:
+        learnt = list(pool.map(lambda rows: _batch_words(tokenise(texts[rows], rule)), batches(len(texts), BATCH_ROWS)))
+    local = [(table["word"], part) for table, part in learnt]
     empty = pl.DataFrame(schema={"word": pl.String, "rows": pl.Int64})
-    everything = pl.concat([empty, *tables]).group_by("word").agg(pl.col("rows").sum())
+    everything = pl.concat([empty, *(table for table, _ in learnt)]).group_by("word").agg(pl.col("rows").sum())
     table = _most_common(everything.filter(pl.col("rows") >= min_rows), most).sort("word")
     words = table["word"].rechunk()
     rare = everything.join(table, on="word", how="anti")["word"].sort().rechunk()

@@ -36,7 +36,10 @@ AisleError                       exit code 1
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class AisleError(Exception):
@@ -51,10 +54,10 @@ class AisleError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.where = where
-        self.hint = hint
+        self.message = printable(message)
+        self.where = None if where is None else printable(where)
+        self.hint = None if hint is None else printable(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         text = self.message if self.where is None else f"{self.where}: {self.message}"
@@ -195,10 +198,26 @@ class QueryRefused(WarehouseError):
     """SQL that does more than read, or that fails."""
 
 
+def printable(text: str) -> str:
+    """The text with lone surrogates (bytes that were no UTF-8) replaced, so that it can be written anywhere."""
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
+
+
+def closest(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three of `known` that may have been meant; those that differ in case only keep all others out."""
+    options = sorted(known)
+    folded: dict[str, list[str]] = {}
+    for option in options:
+        folded.setdefault(option.casefold(), []).append(option)
+    wanted = name.casefold()
+    close = [wanted] if wanted in folded else difflib.get_close_matches(wanted, folded, n=3, cutoff=0.6)
+    return [option for key in close for option in folded[key]][:3]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint naming the closest of `known`, or all of them when none is close."""
     options = sorted(known)
-    close = difflib.get_close_matches(name, options, n=3, cutoff=0.6)
+    close = closest(name, options)
     if close:
         return "did you mean " + " or ".join(close) + "?"
     return "known: " + ", ".join(options) if options else "there is none yet"

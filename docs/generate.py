@@ -80,7 +80,8 @@ def settings_page() -> str:
 
 def recipes_page() -> str:
     """docs/recipes.md: parameters, bounds and defaults from the models, meanings from their docstrings."""
-    from classifier.recipes import RecipeParams
+    from classifier.recipes import NAMES, RecipeParams
+    from classifier.space import SPACES
 
     lines = ["| Parameter | Value | Default | Meaning |", "|---|---|---|---|"]
     for part, group in RecipeParams.model_fields.items():
@@ -89,7 +90,12 @@ def recipes_page() -> str:
         for name, field in model.model_fields.items():
             default = f"`{_as_written(field.default)}`"
             lines.append(f"| `{part}.{name}` | {_kind(field)} | {default} | {meanings[name]} |")
-    return _template("recipes").replace("<!-- table -->", "\n".join(lines))
+    spaces = ["| Recipe | Tried out |", "|---|---|"]
+    for name in NAMES:
+        tried = [f"`{key}` {', '.join(_as_written(value) for value in values)}" for key, values in SPACES[name].items()]
+        spaces.append(f"| `{name}` | {'; '.join(tried)} |")
+    page = _template("recipes").replace("<!-- table -->", "\n".join(lines))
+    return page.replace("<!-- spaces -->", "\n".join(spaces))
 
 
 def _attributes(model: type) -> dict[str, str]:

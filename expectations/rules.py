@@ -7,6 +7,7 @@ first: every product needs an id, something to read, and a label that can be one
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, count
@@ -99,7 +100,7 @@ def _builtin(spec: CatalogSpec) -> Iterator[Rule]:
             severity="reject",
             statement=f"{spec.id} is not empty",
             why="the id is missing",
-            reason=f"the id is missing: {spec.id} is empty",
+            reason=f"the id is missing (column {spec.id})",
             shown=pl.col(PRODUCT_ID),
             checks=_filled(spec.id, pl.col(PRODUCT_ID)),
         )
@@ -152,7 +153,9 @@ def _declared(spec: CatalogSpec, declared: RuleSpec, taken: set[str]) -> Rule:
     value = pl.col(declared.column).fill_nan(None) if kind == "number" else pl.col(declared.column)
     reason = declared.reason.rstrip(".")
     if declared.rule == "not_empty":
-        reason = f"{reason}: {column} is empty"
+        # Not "the title is empty: title is empty".
+        if not re.search(rf"\b{re.escape(column)}\b", reason, re.IGNORECASE):
+            reason = f"{reason}: {column} is empty"
     elif "{value}" not in reason:
         reason = f"{reason}: {column} is {{value}}{{hint}}"
     return Rule(

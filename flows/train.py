@@ -11,6 +11,7 @@ from tasks.promote_model import promote_model
 from tasks.register_model import register_model
 from tasks.results import TrainResult
 from tasks.split_rows import split_rows
+from tasks.track_training import track_training
 from warehouse.runs import open_run
 
 
@@ -32,4 +33,5 @@ def train(
         evaluation = evaluate_model(run.run_id, split, candidate)
         registered = register_model(run.run_id, split, candidate, evaluation)
         verdict = promote_model(run.run_id, split, registered, evaluation, overrule=promote)
+        track_training(run.run_id, split, candidate, evaluation, registered, verdict)
         return TrainResult.of(run, split, candidate, evaluation, registered, verdict)

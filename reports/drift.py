@@ -51,7 +51,7 @@ SCORES = {
 _LEAST_SHUFFLES = 200
 
 _COMPARED = {
-    "catalogue": "the whole current catalogue against the reference that was kept when the model was trained",
+    "catalogue": "the current products that the model has not learnt from, against its hold-out when it was trained",
     "arrivals": "the newest arrivals against the arrivals before them",
 }
 _TITLES = {"catalogue": "whole catalogue", "arrivals": "arrivals"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import orjson
@@ -16,13 +16,12 @@ import polars as pl
 
 from reports import page
 
-__all__ = ["ColumnProfile", "RuleCount", "RuleResult", "SuiteResult", "profile", "write"]
+__all__ = ["ColumnProfile", "RuleCount", "RuleResult", "SuiteResult", "profile", "reason_kinds", "write"]
 
 SHOWN_REJECTS = 40
 SHOWN_PER_KIND = 6
 SHOWN_REASONS = 12
 SHOWN_CONFLICTS = 20
-CONFLICT_COLUMNS = ("product_id", "known_path", "known_label", "title", "name", "source_file", "source_row")
 SHOWN_EXAMPLES = 3
 UNDECLARED = "not declared"
 
@@ -94,6 +93,7 @@ class ColumnProfile:
         nulls: share of the rows without a value, 0 to 1.
         distinct: different values among the rows looked at; None where nobody counted.
         examples: a few values.
+        unread: rows of the whole source that hold something else than a number; None where none is asked for.
     """
 
     name: str
@@ -101,6 +101,7 @@ class ColumnProfile:
     nulls: float
     distinct: int | None
     examples: tuple[str, ...]
+    unread: int | None = None
 
 
 def profile(frame: pl.DataFrame, kinds: Mapping[str, str]) -> list[ColumnProfile]:
@@ -143,7 +144,8 @@ def write(
         source: what was read, as the user gave it.
         counts: rows read, stored, unchanged, repeated, rejected and removed; also conflicts, where not all are given.
         rejects: source_file, source_row, raw, reasons; all of the run's, or the first of them.
-        conflicts: rows that lost against a later row of the same id and disagree with it.
+        conflicts: rows that lost against a later row of the same id and disagree with it: product_id, source_file,
+            source_row, known_path, kept_source, kept_line, kept_path, differs.
         rules: every rule with the number of rows that broke it.
         suite: what Great Expectations found; None where it did not run.
         columns: what the source's columns look like.
@@ -226,6 +228,11 @@ def _suite(suite: SuiteResult | None) -> dict[str, Any] | None:
     return sample | {"success": suite.success, "agrees": suite.agrees}
 
 
+def reason_kinds(rejects: pl.DataFrame) -> dict[str, int]:
+    """Rows by kind of reason: the reason without the value and the place that it names; a row may have several."""
+    return {found["kind"]: found["rows"] for found in _reasons(rejects)}
+
+
 def _kind(reason: pl.Expr) -> pl.Expr:
     """A reason without the value and the place that it names, so that those of one kind are one."""
     plain = reason.str.replace(r" \(did you mean .*\)$", "").str.replace(r"(?s)'.*'", "'…'")
@@ -259,9 +266,27 @@ def _shown_rejects(rejects: pl.DataFrame) -> list[dict[str, Any]]:
     )
 
 
-def _shown_conflicts(conflicts: pl.DataFrame) -> dict[str, Any]:
-    """Names and rows of the first conflicts, in the columns that tell something."""
-    names = [name for name in CONFLICT_COLUMNS if name in conflicts.columns] or conflicts.columns[:5]
-    rows = conflicts.select(names).head(SHOWN_CONFLICTS).iter_rows()
-    joined = [[" > ".join(map(str, v)) if isinstance(v, list) else v for v in row] for row in rows]
-    return {"names": names, "rows": joined}
+def _shown_conflicts(conflicts: pl.DataFrame) -> list[dict[str, str]]:
+    """The first conflicts, in words: the product, both rows and labels, and what else differs."""
+    shown = []
+    for row in conflicts.head(SHOWN_CONFLICTS).iter_rows(named=True):
+        differs = ["label" if name == "known_path" else name for name in row["differs"] or []]
+        shown.append(
+            {
+                "product": row["product_id"],
+                "lost": _place(row["source_file"], row["source_row"]),
+                "kept": _place(row["kept_source"], row["kept_line"]),
+                "label": _label(row["known_path"]),
+                "kept_label": _label(row["kept_path"]),
+                "differs": ", ".join(differs),
+            }
+        )
+    return shown
+
+
+def _place(file: str, line: int) -> str:
+    return f"{PurePath(file).name}, line {line:,}"
+
+
+def _label(path: Sequence[str] | None) -> str:
+    return "none" if path is None else " > ".join(path)

@@ -23,6 +23,7 @@ from classifier.metrics import evaluate
 from core.errors import NotEnoughLabels
 from core.settings import get_settings
 from expectations.decide import decide
+from reports.validation import reason_kinds
 from warehouse import policy
 from warehouse.home import get_home
 from warehouse.registry import published_champion
@@ -36,9 +37,10 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
     Every row is read, normalised and decided as an ingest would do it; repeated ids are not resolved, each row counts.
 
     Returns:
-        catalog, model (its version); read = rows + rejected + unlabelled, where `rows` are those compared; accepted
-        (rows and accuracy of those that the policy lets pass unseen); accuracy, macro_f1, weighted_f1 and labels of the
-        whole label, and for a label path `levels`: the same by level, named by its column.
+        catalog, model (its version); read = rows + rejected + unlabelled, where `rows` are those compared; reasons
+        (rows by kind of reason for rejection; a row may have several); accepted (rows and accuracy of those that the
+        policy lets pass unseen); accuracy, macro_f1, weighted_f1 and labels of the whole label, and for a label path
+        `levels`: the same by level, named by its column.
 
     Raises:
         UnknownCatalog, SourceError: as for an ingest; here the label column is needed.
@@ -50,8 +52,9 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
     model = artifact.load(champion.folder)
     rules = policy.published_policy(get_home(), catalog)
     counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     parts = [pl.DataFrame(schema=_ANSWERS)]
-    for good in _usable_rows(spec, source, counts):
+    for good in _usable_rows(spec, source, counts, reasons):
         labelled = good.filter(pl.col("known_path").is_not_null())
         counts["unlabelled"] += good.height - labelled.height
         if labelled.is_empty():
@@ -68,21 +71,28 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
             hint="evaluate takes a file whose labels are known; to predict for this one: aisle score",
         )
     head = {"catalog": catalog, "model": champion.version, "read": counts["read"], "rows": compared.height}
-    head |= {"rejected": counts["rejected"], "unlabelled": counts["unlabelled"], "accepted": _accepted(compared)}
+    head |= {"rejected": counts["rejected"], "reasons": dict(reasons.most_common())}
+    head |= {"unlabelled": counts["unlabelled"], "accepted": _accepted(compared)}
     return head | _compare(compared, spec, counts["rejected"])
 
 
-def _usable_rows(spec: CatalogSpec, source: list[str], counts: Counter[str]) -> Iterator[pl.DataFrame]:
-    """Batches of rows that an ingest would store; counts what was read and rejected."""
+def _usable_rows(
+    spec: CatalogSpec, source: list[str], counts: Counter[str], reasons: Counter[str]
+) -> Iterator[pl.DataFrame]:
+    """Batches of rows that an ingest would store; counts what was read and rejected, and for which reasons."""
     with tempfile.TemporaryDirectory(prefix="aisle-") as staging:
         for file in resolve(source, spec, Path(staging)):
-            yield from _usable_rows_of(file, spec, counts)
+            yield from _usable_rows_of(file, spec, counts, reasons)
 
 
-def _usable_rows_of(file: SourceFile, spec: CatalogSpec, counts: Counter[str]) -> Iterator[pl.DataFrame]:
+def _usable_rows_of(
+    file: SourceFile, spec: CatalogSpec, counts: Counter[str], reasons: Counter[str]
+) -> Iterator[pl.DataFrame]:
     for batch in read(file, spec, get_settings().batch_rows, need_label=True):
         decided = decide(normalise(batch.frame, spec, file.name), spec)
         counts.update(read=batch.read, rejected=batch.rejects.height + decided.rejects.height)
+        for rejects in (batch.rejects, decided.rejects):
+            reasons.update(reason_kinds(rejects))
         yield decided.good
 
 

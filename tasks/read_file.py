@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from catalogs import registry
-from catalogs.normalise import normalise
-from catalogs.readers import read
+from catalogs.lines import ahead
+from catalogs.normalise import normalise, unread_numbers
+from catalogs.readers import RawBatch, read
 from catalogs.spec import CatalogSpec
 from core.orchestration import step
 from core.settings import get_settings
 from expectations.decide import decide
+from expectations.rules import compile as compile_rules
 from expectations.sample import Sample
 from reports.validation import ColumnProfile, profile
 from tasks.find_source import FileJob
 from warehouse.ingest import Stage, Staged
+
+NOT_A_NUMBER = "{}_not_a_number"
+NO_COLUMN = "{}_no_column"
+"""Names of the warnings that are no rule's, by column."""
 
 PROFILED_ROWS = 10_000
 """Rows at the start of a file from which its columns are described on the validation page."""
@@ -34,6 +41,8 @@ class FileRead:
     failed: Counter[str] = field(default_factory=Counter)
     """Rows that broke a rule, by the rule's name."""
     columns: list[ColumnProfile] = field(default_factory=list)
+    unread: Counter[str] = field(default_factory=Counter)
+    """Rows whose number is none, by column."""
 
 
 @step("read file")
@@ -45,10 +54,10 @@ def read_file(job: FileJob) -> FileRead:
     found = FileRead(Staged(job.file.name, 0, 0, {}), Sample(spec, settings.seed + job.number))
     counts: Counter[str] = Counter()
     warnings: Counter[str] = Counter()
-    for batch in read(job.file, spec, settings.batch_rows, need_label=job.need_label):
+    unlabelled: tuple[str, ...] = ()
+    for batch, frame in ahead(_normalised(job, spec)):
         if not found.columns:
             found.columns = _profile(batch.frame.head(PROFILED_ROWS), spec)
-        frame = normalise(batch.frame, spec, job.file.name)
         decided = decide(frame, spec)
         found.sample.add(frame)
         rejects = stage.rejects_of(job.file.name, batch.rejects, decided.rejects)
@@ -56,8 +65,32 @@ def read_file(job: FileJob) -> FileRead:
         counts.update(read=batch.read, rejected=rejects.height)
         warnings.update(decided.warnings)
         found.failed.update(decided.failed)
-    found.staged = Staged(job.file.name, counts["read"], counts["rejected"], dict(warnings))
+        found.unread.update(unread_numbers(batch.frame, frame, spec))
+        unlabelled = batch.unlabelled
+    warnings.update({NOT_A_NUMBER.format(column): count for column, count in found.unread.items()})
+    warnings.update({NO_COLUMN.format(column): counts["read"] for column in unlabelled})
+    has_label = spec.label.source_columns[0] not in unlabelled
+    found.staged = Staged(job.file.name, counts["read"], counts["rejected"], dict(warnings), has_label)
     return found
+
+
+def meanings(warnings: Iterable[str], spec: CatalogSpec) -> dict[str, str]:
+    """What each warning means, by its name: that of a rule, of a number column, or of a label column."""
+    known = {rule.name: rule.why for rule in compile_rules(spec)}
+    known |= {
+        NOT_A_NUMBER.format(field.column): f"{field.column} is not a number: stored without" for field in spec.fields
+    }
+    first = spec.label.source_columns[0]
+    for column in spec.label.source_columns:
+        what = "new products have no label, stored ones keep theirs" if column == first else "labels end before it"
+        known[NO_COLUMN.format(column)] = f"no column {column}: {what}"
+    return {name: known[name] for name in warnings}
+
+
+def _normalised(job: FileJob, spec: CatalogSpec) -> Iterator[tuple[RawBatch, pl.DataFrame]]:
+    """Each batch as it was read, and as products."""
+    for batch in read(job.file, spec, get_settings().batch_rows, need_label=job.need_label):
+        yield batch, normalise(batch.frame, spec, job.file.name)
 
 
 def _profile(frame: pl.DataFrame, spec: CatalogSpec) -> list[ColumnProfile]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 from catalogs import registry as catalogues
 from classifier.artifact import save
@@ -44,7 +41,7 @@ def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: 
     version = registry.next_version(run)
     folder = run.home.models(run.catalog) / version
     shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed before it recorded the version
-    data_digest = _digest(split.train)
+    data_digest = split.data_digest
     facts: dict[str, Any] = {
         "version": version,
         "run_id": run_id,
@@ -66,7 +63,7 @@ def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: 
             version=version,
             digest=digest,
             recipe=split.recipe.name,
-            params=split.recipe.params.model_dump(),
+            params=split.recipe.settings,
             data_digest=data_digest,
             rows=split.train.height,
             holdout_rows=split.holdout.height,
@@ -88,14 +85,6 @@ def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: 
     )
     artifact_table(f"model-{run.catalog}", [_headline(evaluation, version)], f"Model {version} on the hold-out")
     return Registered(record, page)
-
-
-def _digest(rows: pl.DataFrame) -> str:
-    """What was trained on: sha256 over the hashes of its rows, in order."""
-    hashed = hashlib.sha256()
-    for row_hash in rows["row_hash"]:
-        hashed.update(row_hash.encode())
-    return hashed.hexdigest()
 
 
 def _headline(evaluation: Evaluation, version: str) -> dict[str, object]:

@@ -7,6 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import polars as pl
+
+from catalogs import registry
+from catalogs.product import join_path
+from tasks.read_file import meanings
 from warehouse.places import places
 from warehouse.registry import champion
 
@@ -14,12 +19,14 @@ if TYPE_CHECKING:
     from tasks.evaluate_model import Evaluation
     from tasks.fit_model import Candidate
     from tasks.measure_drift import Seen
+    from tasks.plan_search import Search
     from tasks.promote_model import Verdict
     from tasks.read_file import FileRead
     from tasks.register_model import Registered
     from tasks.split_rows import Split
     from warehouse.runs import Run
     from warehouse.scoring import Plan
+    from warehouse.trials import TrialRecord
 
 PLACES = ("read", "accepted", "review", "pending", "rejected", "repeated", "unchanged", "removed")
 
@@ -32,12 +39,20 @@ class _AsDict:
 
 @dataclass(frozen=True)
 class IngestResult(_AsDict):
-    """What an ingest did. rows: read, stored, unchanged, repeated, rejected, removed; warnings by rule."""
+    """What an ingest did.
+
+    Attributes:
+        rows: read, stored, unchanged, repeated, rejected, removed.
+        warnings: rows that were stored and should be looked at, by the warning's name.
+        meanings: what each of these warnings says, in words.
+        reports: paths of the pages by kind.
+    """
 
     catalog: str
     run_id: str
     rows: dict[str, int]
     warnings: dict[str, int]
+    meanings: dict[str, str]
     reports: dict[str, str]
 
     @classmethod
@@ -45,12 +60,20 @@ class IngestResult(_AsDict):
         """From what the steps found."""
         names = ("read", "stored", "unchanged", "repeated", "rejected", "removed")
         warnings = sum((Counter(file.staged.warnings) for file in files), Counter[str]())
-        return cls(run.catalog, run.run_id, {name: run.counts[name] for name in names}, dict(warnings), reports)
+        counts = {name: run.counts[name] for name in names}
+        said = meanings(warnings, registry.load(run.catalog))
+        return cls(run.catalog, run.run_id, counts, dict(warnings), said, reports)
 
 
 @dataclass(frozen=True)
 class TrainResult(_AsDict):
-    """What a training did. `promoted` says whether the model is champion now, `why` gives the gate's reasons."""
+    """What a training did.
+
+    Attributes:
+        promoted: whether the model is champion now; `why` gives the gate's reasons.
+        unmeasured: labels of training rows of which no row is held out: nothing is known of how well they are told.
+        acceptance: as in RunResult.
+    """
 
     catalog: str
     run_id: str
@@ -63,6 +86,8 @@ class TrainResult(_AsDict):
     metrics: dict[str, Any]
     baselines: dict[str, dict[str, Any]]
     train_s: float
+    unmeasured: list[str]
+    acceptance: dict[str, Any]
     reports: dict[str, str]
 
     @classmethod
@@ -88,7 +113,53 @@ class TrainResult(_AsDict):
             metrics=evaluation.metrics,
             baselines=evaluation.baselines,
             train_s=candidate.train_s,
+            unmeasured=[] if split.recipe.is_prototype else _unmeasured(split),
+            acceptance=_acceptance(run, registered.record.version),
             reports={"evaluation": str(registered.report)},
+        )
+
+
+@dataclass(frozen=True)
+class TuneResult(_AsDict):
+    """What a search found.
+
+    Attributes:
+        family: the built-in recipe that `recipe` is a variant of.
+        space: parameter → values; `fixed` are those that the caller held to one value.
+        rows: training rows, and `data_digest` their sha256.
+        trials: the best first: trial, tried, accuracy (mean of the folds), macro_f1, weighted_f1, by_fold, fit_s.
+        best: the first of them.
+    """
+
+    catalog: str
+    run_id: str
+    recipe: str
+    family: str
+    space: dict[str, list[Any]]
+    fixed: dict[str, str]
+    rows: int
+    data_digest: str
+    folds: int
+    trials: list[dict[str, Any]]
+    best: dict[str, Any]
+
+    @classmethod
+    def of(cls, run: Run, search: Search, ranked: list[TrialRecord]) -> Self:
+        """From what the steps found."""
+        names = ("trial", "tried", "params", "accuracy", "macro_f1", "weighted_f1", "by_fold", "fit_s")
+        trials = [{name: getattr(trial, name) for name in names} for trial in ranked]
+        return cls(
+            catalog=run.catalog,
+            run_id=run.run_id,
+            recipe=search.recipe,
+            family=search.family,
+            space=search.space,
+            fixed=search.fixed,
+            rows=search.rows,
+            data_digest=search.data_digest,
+            folds=search.folds,
+            trials=trials,
+            best=trials[0],
         )
 
 
@@ -111,11 +182,11 @@ class ScoreResult(_AsDict):
 
 @dataclass(frozen=True)
 class MonitorResult(_AsDict):
-    """What monitoring saw."""
+    """What monitoring saw. `drifted` is None where there was too little to compare for a verdict."""
 
     catalog: str
     run_id: str
-    drifted: bool
+    drifted: bool | None
     summary: str
     reports: dict[str, str]
 
@@ -123,7 +194,9 @@ class MonitorResult(_AsDict):
     def of(cls, run: Run, seen: Seen, index: Path) -> Self:
         """From what the steps found."""
         reports = {"drift": str(seen.report), "index": str(index)}
-        return cls(run.catalog, run.run_id, seen.drifted, seen.summary, reports)
+        judged = run.scan("drift").filter(pl.col("run_id") == run.run_id).select(pl.col("drifted").count()).collect()
+        drifted = seen.drifted if judged.item() else None
+        return cls(run.catalog, run.run_id, drifted, seen.summary, reports)
 
 
 @dataclass(frozen=True)
@@ -134,9 +207,12 @@ class RunResult(_AsDict):
         rows: read, accepted, review, pending, rejected, repeated, unchanged, removed: where every row of the source
             went. `scored` counts what the model was asked.
         model: version, accuracy and macro_f1 on the hold-out, and whether this run trained it.
-        drift: drifted, summary.
+        drift: drifted (None where there is no verdict), summary.
+        warnings: of the ingest, by name; `meanings` says them in words.
         reports: paths of the pages by kind.
         baselines: metrics that are easy to reach, on the same hold-out.
+        unmeasured: as in TrainResult; empty where this run did not train.
+        acceptance: labels, how many of them may be accepted unseen, and what the commonest of the others lacks.
     """
 
     catalog: str
@@ -144,8 +220,12 @@ class RunResult(_AsDict):
     rows: dict[str, int]
     model: dict[str, Any]
     drift: dict[str, Any]
+    warnings: dict[str, int]
+    meanings: dict[str, str]
     reports: dict[str, str]
     baselines: dict[str, dict[str, Any]]
+    unmeasured: list[str]
+    acceptance: dict[str, Any]
 
     @classmethod
     def of(
@@ -173,6 +253,23 @@ class RunResult(_AsDict):
                 "trained": trained is not None,
             },
             drift={"drifted": watched.drifted, "summary": watched.summary},
+            warnings=ingested.warnings,
+            meanings=ingested.meanings,
             reports={**ingested.reports, **(trained.reports if trained else {}), **watched.reports},
             baselines=metrics.get("baselines", {}),
+            unmeasured=trained.unmeasured if trained else [],
+            acceptance=_acceptance(run, scored.version),
         )
+
+
+def _unmeasured(split: Split) -> list[str]:
+    missing = split.train.select("known_path").join(split.holdout.select("known_path"), on="known_path", how="anti")
+    return sorted({join_path(path) or "" for path in missing["known_path"].to_list()})
+
+
+def _acceptance(run: Run, version: str) -> dict[str, Any]:
+    """How many of a model's labels may be accepted unseen, and why the commonest of the others may not."""
+    policy = run.read("policy").filter(pl.col("model_version") == version)
+    refused = policy.filter(pl.col("threshold").is_null()).sort("support", descending=True)
+    lacks = None if refused.is_empty() else f"{refused['label'][0]}: {refused['reason'][0]}"
+    return {"labels": policy.height, "acceptable": policy.height - refused.height, "lacks": lacks}

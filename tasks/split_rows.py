@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import polars as pl
@@ -22,6 +23,14 @@ class Split:
     recipe: Recipe
     train: pl.DataFrame
     holdout: pl.DataFrame
+
+    @property
+    def data_digest(self) -> str:
+        """What is trained on: sha256 over the hashes of its rows, in order."""
+        hashed = hashlib.sha256()
+        for row_hash in self.train["row_hash"]:
+            hashed.update(row_hash.encode())
+        return hashed.hexdigest()
 
 
 @step("split rows")

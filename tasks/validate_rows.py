@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import polars as pl
 
@@ -27,6 +28,9 @@ def validate_rows(run_id: str, files: list[FileRead]) -> dict[str, str]:
     spec = registry.load(run.catalog)
     suite = validate(Sample.merged([file.sample for file in files]), run.reports / "data_docs")
     failed = sum((file.failed for file in files), Counter[str]())
+    unread = sum((file.unread for file in files), Counter[str]())
+    numbers = {field.column for field in spec.fields if field.kind == "number"}
+    columns = files[0].columns if files else []
     page = validation.write(
         run.reports,
         catalog=run.catalog,
@@ -37,7 +41,9 @@ def validate_rows(run_id: str, files: list[FileRead]) -> dict[str, str]:
         conflicts=_own(run, "conflicts").rename({"source": "source_file", "line": "source_row"}),
         rules=counted(compile_rules(spec), failed),
         suite=suite,
-        columns=files[0].columns if files else [],
+        columns=[
+            replace(column, unread=unread[column.name]) if column.name in numbers else column for column in columns
+        ],
         docs_link=suite.docs.relative_to(run.reports).as_posix(),
     )
     return {"validation": str(page), "data_docs": str(suite.docs)}

@@ -129,7 +129,7 @@ class Server:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
     def line_of(self, request_id: str) -> Row:
-        """What it has logged of a request; the line is written once the answer has been sent, so it may take a moment."""
+        """What it has logged of a request: written once the answer has been sent, so it may take a moment."""
         until = time.monotonic() + 10
         while True:
             found = [line for line in self.lines() if line.get("request_id") == request_id]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from aisle.cli import run
+from catalogs.demo import generate
 from core.settings import get_settings
+from tests.commands import ROWS
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
@@ -32,3 +37,45 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     get_settings.cache_clear()
     yield folder
     get_settings.cache_clear()
+
+
+@pytest.fixture
+def aisle(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command line in this process; gives exit code, stdout and stderr."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(words)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home in which the demo shop's first day was run; gives the day's file."""
+    folder = tmp_path_factory.mktemp("shop")
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith(("AISLE_", "PREFECT_"))]:
+            environment.delenv(name)
+        environment.setenv("AISLE_HOME", str(folder / "var"))
+        get_settings.cache_clear()
+        source = generate(folder, ROWS)
+        assert run(["run", "demo", str(source)]) == 0
+        yield source
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def write(tmp_path: Path, home: Path) -> Callable[[str, str | bytes], Path]:
+    """Writes a file, gzipped if its name ends so; gives its path."""
+
+    def _write(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = content.encode() if isinstance(content, str) else content
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        return path
+
+    return _write

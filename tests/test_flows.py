@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from catalogs import demo
+from catalogs import demo, registry
 from classifier.artifact import load, manifest
 from core.errors import (
     ColumnMissing,
@@ -25,6 +25,7 @@ from core.errors import (
     SourceMissing,
     UnknownCatalog,
 )
+from core.settings import get_settings
 from flows.ingest import ingest
 from flows.monitor import monitor
 from flows.nightly import nightly
@@ -65,6 +66,20 @@ def test_one_run_takes_a_file_to_categories_in_sql(home: Path, day: str) -> None
     for page in result.reports.values():
         assert Path(page).is_file(), page
     assert ask("SELECT count(*) > 0 AS some FROM drift") == [{"some": True}]
+    assert result.drift["drifted"] is None, "too few products for a verdict"
+
+
+def test_with_enough_products_there_is_a_verdict_on_drift(
+    home: Path, tmp_path: Path, day: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml = (registry.BUILTIN / "demo.toml").read_text()
+    assert "[drift]" not in toml
+    (tmp_path / "demo.toml").write_text(f"{toml}\n[drift]\nmin_rows = 100\n")
+    monkeypatch.setenv("AISLE_CATALOGS", str(tmp_path))
+    get_settings.cache_clear()
+    result = nightly.fn("demo", [day])
+    assert result.drift["drifted"] is False
+    assert monitor.fn("demo").drifted is False
 
 
 def test_the_same_run_again_changes_and_scores_nothing(home: Path, day: str) -> None:

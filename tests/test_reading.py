@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import http.server
-import io
 import json
-import threading
-from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import polars as pl
@@ -19,72 +13,16 @@ from hypothesis import strategies as st
 
 from catalogs import jsonl
 from catalogs.normalise import normalise
-from catalogs.readers import read
 from catalogs.registry import check, load
-from catalogs.sources import resolve
-from catalogs.spec import CatalogSpec
 from core.errors import (
-    AisleError,
     ColumnMissing,
     SourceCorrupt,
     SourceEmpty,
     SourceEncoding,
     SourceFormat,
-    SourceMissing,
-    SourceUnreachable,
 )
 from core.settings import get_settings
-
-SHOP = CatalogSpec.model_validate(
-    {
-        "name": "shop",
-        "title": "A shop",
-        "id": "sku",
-        "label": {"column": "aisle"},
-        "fields": [
-            {"name": "title", "kind": "text"},
-            {"name": "brand", "kind": "keyword"},
-            {"name": "related", "kind": "ids"},
-            {"name": "price", "kind": "number"},
-        ],
-    }
-)
-PLAIN = SHOP.model_copy(update={"id": None})
-
-
-class Read:
-    """All batches of one source, put together."""
-
-    def __init__(self, source, spec=SHOP, *, batch_rows=1000, staging=None, **options):
-        path = source if isinstance(source, list) else str(source)
-        files = resolve(path, spec, staging)
-        self.batches = [batch for file in files for batch in read(file, spec, batch_rows, **options)]
-        self.frame = pl.concat(batch.frame for batch in self.batches)
-        self.rejects = pl.concat(batch.rejects for batch in self.batches)
-        self.read = sum(batch.read for batch in self.batches)
-        assert self.read == self.frame.height + self.rejects.height
-        assert all(self.rejects["reasons"].list.len() > 0)
-
-    @property
-    def reasons(self):
-        return {row: reasons[0] for row, _, reasons in self.rejects.iter_rows()}
-
-
-@pytest.fixture
-def write(tmp_path, home):
-    def _write(name, content):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = content.encode() if isinstance(content, str) else content
-        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-        return path
-
-    return _write
-
-
-def lines(*records):
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-
+from tests.reading import PLAIN, SHOP, Read, lines, refused
 
 # --- JSON lines -------------------------------------------------------------------------------------------------
 
@@ -263,14 +201,6 @@ def test_every_line_of_any_file_is_read_or_rejected(write, garbage, batch_rows):
 # --- whole files --------------------------------------------------------------------------------------------------
 
 
-def refused(kind, source, spec=SHOP, **options):
-    with pytest.raises(kind) as caught:
-        Read(source, spec, **options)
-    assert caught.value.where, "an error says where"
-    assert caught.value.hint, "an error says what to do"
-    return caught.value
-
-
 def test_gzip_is_told_by_its_bytes_and_may_have_several_members(write):
     one, two = lines({"sku": "1", "title": "a"}), lines({"sku": "2", "title": "b"})
     packed = gzip.compress(one.encode()) + gzip.compress(b"") + gzip.compress(two.encode()) + b"\0" * 512
@@ -347,92 +277,30 @@ def test_a_missing_column_is_named_with_the_closest(write, tmp_path, name):
     assert "did you mean titel?" in error.hint
     frame = frame.rename({"titel": "title"})
     {"a.jsonl": frame.write_ndjson, "a.csv": frame.write_csv, "a.parquet": frame.write_parquet}[name](path)
-    assert Read(path).frame["aisle"].to_list() == [None], "a label may be missing unless it is needed"
+    assert "'aisel'" in refused(ColumnMissing, path).message, "a mistyped label column is no missing one"
     assert "aisel" in refused(ColumnMissing, path, need_label=True).hint
+    known = SHOP.model_copy(update={"forbidden": ["aisel"]})
+    assert Read(path, known).frame["aisle"].to_list() == [None], "a label may be missing unless it is needed"
+    assert Read(path, known).batches[-1].unlabelled == ("aisle",)
 
 
 def test_a_label_that_comes_late_in_a_file_is_there(write):
     text = lines(*({"sku": str(n), "title": "t"} for n in range(30)), {"sku": "x", "title": "t", "aisle": "shoes"})
-    assert Read(write("a.jsonl", text), batch_rows=10, need_label=True).read == 31
+    got = Read(write("a.jsonl", text), batch_rows=10, need_label=True)
+    assert got.read == 31
+    assert got.batches[-1].unlabelled == ()
 
 
-# --- delimited ----------------------------------------------------------------------------------------------------
+def test_a_column_that_differs_in_case_only_is_named_first(write):
+    assert refused(ColumnMissing, write("a.csv", "SKU,title,sku2,skuu\n1,a,b,c\n")).hint == "did you mean SKU?"
 
 
-def test_csv_records_keep_their_first_line_and_raw_text(write):
-    text = 'sku,title\n1,"a\nb ""c"""\n\n2,plain\n'
-    got = Read(write("a.csv", text.replace("\n", "\r\n")))
-    assert got.frame["source_row"].to_list() == [2, 5]
-    assert got.frame["title"].to_list() == ['a\nb "c"', "plain"]
-    assert got.frame["raw"].to_list() == ['1,"a\nb ""c"""', "2,plain"]
-
-
-def test_header_names_may_have_spaces_and_a_bom(write):
-    got = Read(write("a.tsv", "\ufeff sku \t title\tAisle, \n1\ta\tx\n"))
-    assert got.frame["sku"].to_list() == ["1"]
-
-
-@pytest.mark.parametrize("batch_rows", [1, 2, 3, 1000])
-def test_a_quote_that_is_never_closed_costs_its_own_line(write, batch_rows):
-    text = 'sku,title\n1,"never closed\n2,fine\n3,"also ""fine"""\n4,"two\nlines"\n5,5" disc\n6,"open at the end\n'
-    got = Read(write("a.csv", text), batch_rows=batch_rows)
-    assert got.frame["sku"].to_list() == ["2", "3", "4", "5"]
-    assert got.frame["title"].to_list() == ["fine", 'also "fine"', "two\nlines", '5" disc']
-    assert got.reasons == {2: "a quote is opened and never closed", 8: "a quote is opened and never closed"}
-    assert got.rejects["raw"].to_list() == ['1,"never closed', '6,"open at the end']
-
-
-def test_many_open_quotes_do_not_take_forever(write):
-    text = "sku,title\n" + '1,"open\n' * 300 + "2,fine\n" * 20_000
-    got = Read(write("a.csv", text), batch_rows=50_000)
-    assert (got.frame.height, got.rejects.height) == (20_000, 300)
-
-
-def test_a_row_of_another_width_is_rejected_with_both_widths(write):
-    got = Read(write("a.csv", "sku,title\n1,a\n2\n3,c,d\n4,\n5,e\n"))
-    assert got.frame["sku"].to_list() == ["1", "4", "5"]
-    assert got.reasons == {3: "1 cells where the header has 2", 4: "3 cells where the header has 2"}
-
-
-def test_a_damaged_line_inside_a_record_rejects_the_record(write):
-    text = b'sku,title\n1,a\n2,"caf\xe9\nmore"\n' + b"3,c\n" * 200
-    got = Read(write("a.csv", text))
-    assert got.frame.height == 201
-    assert list(got.reasons) == [3]
-    assert "not UTF-8" in got.reasons[3]
-
-
-def test_a_header_with_another_separator_is_recognised(write):
-    error = refused(ColumnMissing, write("a.csv", "sku\ttitle\n1\ta\n"))
-    assert "tabs" in error.message
-    declared = SHOP.model_copy(update={"source": SHOP.source.model_copy(update={"separator": ";"})})
-    assert Read(write("b.csv", "sku;title\n1;a,b\n"), declared).frame["title"].to_list() == ["a,b"]
-
-
-def test_a_needed_column_that_stands_twice_is_refused(write):
-    assert "2 times" in refused(SourceFormat, write("a.csv", "sku,title,title\n1,a,b\n")).message
-
-
-def test_lists_in_cells_are_json_or_python_or_separated(write):
-    cells = ['"[""a"", ""b""]"', "\"['a', 'b']\"", '"a,b"', "a", "", "[broken"]
-    got = Read(write("a.csv", "sku,title,related\n" + "".join(f"1,t,{cell}\n" for cell in cells)))
-    assert got.frame["related"].to_list() == [["a", "b"], ["a", "b"], ["a", "b"], ["a"], [""], ["[broken"]]
-
-
-CELLS = st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"]), max_size=6)
-
-
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(CELLS, CELLS | st.just('"\n,"'), CELLS), min_size=1, max_size=12), st.integers(1, 5))
-def test_whatever_csv_writes_is_read_back_in_batches_of_any_size(write, rows, batch_rows):
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerows([("sku", "title", "aisle"), *rows])
-    got = Read(write("a.csv", out.getvalue()), batch_rows=batch_rows)
-    assert got.rejects.is_empty()
-    assert got.frame.select("sku", "title", "aisle").rows() == rows
-    raws = list(csv.reader(io.StringIO("\n".join(got.frame["raw"]))))
-    assert [tuple(row) for row in raws] == rows
+@pytest.mark.parametrize(
+    ("line", "said"), [('{"sku": "1', "starting at column 9"), ('{"sku" 1}', "delimiter at column 8")]
+)
+def test_what_is_wrong_with_a_line_of_json_is_a_sentence(write, line, said):
+    got = Read(write("a.jsonl", lines({"sku": "1", "title": "t"}) + line + "\n"))
+    assert got.reasons[2].endswith(said)
 
 
 # --- Parquet ------------------------------------------------------------------------------------------------------
@@ -469,116 +337,6 @@ def test_damaged_parquet_is_corrupt(tmp_path, home):
     refused(SourceCorrupt, path)
     pl.DataFrame(schema={"sku": pl.String, "title": pl.String}).write_parquet(path)
     refused(SourceEmpty, path)
-
-
-# --- sources ------------------------------------------------------------------------------------------------------
-
-
-def test_folders_and_globs_are_sorted_and_lists_keep_their_order(write, tmp_path):
-    for name in ("in/b.jsonl", "in/a.csv", "in/sub/c.jsonl.gz"):
-        content = "sku,title\n1,t\n" if name.endswith("csv") else lines({"sku": name, "title": "t"})
-        write(name, content)
-    write("in/_SUCCESS", "x")
-    write("in/.hidden.jsonl", "x")
-    write("in/readme.md", "x")
-    write("in/empty.jsonl", "")
-    base = tmp_path / "in"
-
-    def found(source):
-        return [str(Path(file.name).relative_to(base)) for file in resolve(source, SHOP, tmp_path)]
-
-    assert found(str(base)) == ["a.csv", "b.jsonl", "sub/c.jsonl.gz"]
-    (base / "empty.jsonl").unlink()
-    assert found(f"{base}/*.jsonl") == ["b.jsonl"]
-    assert found(f"{base}/**/*.jsonl*") == ["b.jsonl", "sub/c.jsonl.gz"]
-    assert found([f"{base}/b.jsonl", f"{base}/a.csv", f"{base}/b.jsonl"]) == ["b.jsonl", "a.csv"]
-
-
-def test_what_is_not_there_is_named_with_what_is_near(write, tmp_path):
-    write("products.jsonl", lines({"sku": "1", "title": "t"}))
-    assert "did you mean products.jsonl" in refused(SourceMissing, tmp_path / "product.jsonl").hint
-    assert "no folder" in refused(SourceMissing, tmp_path / "nowhere" / "a.jsonl").hint
-    assert "no file matches" in refused(SourceMissing, tmp_path / "*.csv").message
-    (tmp_path / "bare").mkdir()
-    assert "no file that can be read" in refused(SourceMissing, tmp_path / "bare").message
-
-
-@pytest.fixture
-def web(tmp_path):
-    """A real web server over a folder."""
-    folder = tmp_path / "web"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-        def do_GET(self):
-            if "secret" in self.path:
-                self.send_error(403)
-            elif "cut" in self.path:
-                self.send_response(200)
-                self.send_header("Content-Length", "1000")
-                self.end_headers()
-                self.wfile.write(b"{")
-            else:
-                super().do_GET()
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-def test_an_address_is_streamed_and_read(web, tmp_path, home):
-    folder, address = web
-    (folder / "p.jsonl.gz").write_bytes(gzip.compress(lines({"sku": "1", "title": "t"}).encode()))
-    staging = tmp_path / "staging"
-    staging.mkdir()
-    source = f"{address}/p.jsonl.gz?token=hush"
-    assert Read(source, staging=staging).frame["sku"].to_list() == ["1"]
-    [file] = resolve(source, SHOP, staging)
-    assert file.name == f"{address}/p.jsonl.gz", "what stands in every row tells no token"
-    assert "HTTP 404" in refused(SourceMissing, f"{address}/none.jsonl", staging=staging).message
-    assert "HTTP 403" in refused(SourceUnreachable, f"{address}/secret.jsonl", staging=staging).message
-    refused(SourceUnreachable, f"{address}/cut.jsonl", staging=staging)
-    refused(SourceUnreachable, "http://127.0.0.1:1/x.jsonl", staging=staging)
-    refused(SourceUnreachable, "ftp://127.0.0.1/x.jsonl", staging=staging)
-
-
-def test_s3_keys_prefixes_and_globs_are_streamed_and_read(tmp_path, home, monkeypatch):
-    import obstore
-    from moto.server import ThreadedMotoServer
-    from obstore.store import S3Store
-
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    try:
-        import boto3
-
-        boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1").create_bucket(Bucket="shop")
-        store = S3Store("shop")
-        for name in ("day/a.jsonl", "day/b.jsonl", "day/_SUCCESS", "other.csv"):
-            obstore.put(
-                store, name, (lines({"sku": name, "title": "t"}) if "json" in name else "sku,title\n1,t\n").encode()
-            )
-        assert Read("s3://shop/other.csv", staging=tmp_path).frame["sku"].to_list() == ["1"]
-        for source in ("s3://shop/day", "s3://shop/day/", "s3://shop/day/*.jsonl"):
-            assert Read(source, staging=tmp_path).frame["sku"].to_list() == ["day/a.jsonl", "day/b.jsonl"]
-        refused(SourceMissing, "s3://shop/none.jsonl", staging=tmp_path)
-        refused(AisleError, "s3://no-such-bucket/a.jsonl", staging=tmp_path)
-    finally:
-        server.stop()
 
 
 # --- real files ---------------------------------------------------------------------------------------------------

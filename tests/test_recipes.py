@@ -1,27 +1,14 @@
-"""A recipe is found by name and changed by parameter; a prototype gives its published figures to the digit."""
+"""A recipe is found by name and changed by parameter."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
-from collections import Counter
-from pathlib import Path
-
-import numpy as np
-import polars as pl
 import pytest
-from sklearn.model_selection import cross_val_score
-from sklearn.pipeline import make_pipeline
 
 from catalogs import registry
 from catalogs.spec import RecipeSpec
-from classifier.metrics import evaluate
-from classifier.model import fit
-from classifier.prototypes import PROTOTYPES
 from classifier.recipes import NAMES, resolve
+from classifier.space import points, space_of
 from core.errors import UnknownRecipe
-from tests.products import products
 
 DEMO = registry.load("demo")
 
@@ -76,111 +63,79 @@ def test_a_value_that_a_parameter_cannot_take_is_refused(key: str, value: str) -
         resolve(DEMO, overrides={key: value})
 
 
-# --- prototypes ------------------------------------------------------------------------------------------------------
-
-ASOS_TEST_LABELS = {
-    "Floral": 378,
-    "Embellished": 199,
-    "Graphic": 117,
-    "Stripe": 101,
-    "Embroidered": 67,
-    "Check": 35,
-    "Animal": 26,
-    "Spot": 19,
-    "Placement": 11,
-}
-
-
-def asos_texts(path: Path) -> tuple[list[str], list[str | None]]:
-    """Texts as the prototype joins them, and labels, straight from the file."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    return [f"{row['name']};{row['description']}" for row in rows], [row.get("pattern") for row in rows]
+@pytest.mark.parametrize(
+    ("recipe", "key"),
+    [
+        ("asos-prototype", "model.C"),
+        ("newsgroups-prototype", "prototype.l1_ratio"),
+        ("asos-prototype", "calibration.most_rows"),
+        ("linear", "prototype.alpha"),
+    ],
+)
+def test_a_parameter_that_a_recipe_does_not_read_is_refused(recipe: str, key: str) -> None:
+    with pytest.raises(UnknownRecipe, match=f"no parameter '{key}'"):
+        resolve(DEMO, recipe, {key: "0.5"})
 
 
-def test_the_asos_prototype_gives_the_published_figures(shared_data: Path) -> None:
-    spec, train = products("asos", shared_data / "asos" / "exercise_train.tsv")
-    _, test = products("asos", shared_data / "asos" / "exercise_test.tsv")
-    model = fit(train, spec, resolve(spec, "asos-prototype"), seed=0)
-    assert model.vectoriser.fields[0].widths == [1845]
-    right = model.predict(train)["label"] == train["known_path"].list.join(" > ")
-    assert round(float(right.mean() or 0), 4) == 0.9137
-    assert Counter(model.predict(test)["label"].to_list()) == ASOS_TEST_LABELS
+def test_the_settings_of_a_recipe_are_the_parameters_that_it_reads() -> None:
+    assert resolve(DEMO, "newsgroups-prototype").settings == {
+        "prototype.max_df": 1.0,
+        "prototype.ngrams": 1,
+        "prototype.alpha": 1.0,
+        "calibration.folds": 5,
+    }
+    assert "prototype.alpha" not in resolve(DEMO).settings
 
 
-def test_the_asos_prototype_is_that_of_the_file_itself(shared_data: Path) -> None:
-    """The same from the TSV by the csv module alone: row by row, with nothing of ours between file and vectoriser."""
-    texts, labels = asos_texts(shared_data / "asos" / "exercise_train.tsv")
-    prototype = PROTOTYPES["asos-prototype"]
-    plain = make_pipeline(prototype.vectoriser(), prototype.estimator()).fit(texts, labels)
-    test_texts, _ = asos_texts(shared_data / "asos" / "exercise_test.tsv")
-    expected = plain.predict(test_texts).tolist()
-    spec, train = products("asos", shared_data / "asos" / "exercise_train.tsv")
-    _, test = products("asos", shared_data / "asos" / "exercise_test.tsv")
-    model = fit(train, spec, resolve(spec, "asos-prototype"), seed=0)
-    assert model.predict(test)["label"].to_list() == expected
+# --- spaces ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_asos_prototype_has_the_published_scores_as_first_fitted_and_in_the_grid(shared_data: Path) -> None:
-    texts, labels = asos_texts(shared_data / "asos" / "exercise_train.tsv")
-    prototype = PROTOTYPES["asos-prototype"]
-    words, estimator = prototype.vectoriser().set_params(max_df=1.0), prototype.estimator().set_params(l1_ratio=0.15)
-    first = make_pipeline(words, estimator).fit(texts, labels)
-    assert len(first[0].get_feature_names_out()) == 1845
-    assert round(float(np.mean(first.predict(texts) == np.array(labels))), 4) == 0.9059
-    winner = make_pipeline(prototype.vectoriser(), prototype.estimator())
-    assert round(cross_val_score(winner, texts, labels, cv=8).mean(), 5) == 0.82946
-    assert round(cross_val_score(winner, texts, labels, cv=16).mean(), 5) == 0.83042
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_has_a_space_whose_points_it_takes(name: str) -> None:
+    for rows in (1_000, 1_000_000):
+        for point in points(space_of(DEMO, name, {}, rows), None, seed=0):
+            assert resolve(DEMO, name, point).settings.items() >= point.items()
 
 
-def test_the_order_of_rows_matters_to_the_asos_prototype(shared_data: Path) -> None:
-    spec, train = products("asos", shared_data / "asos" / "exercise_train.tsv")
-    _, test = products("asos", shared_data / "asos" / "exercise_test.tsv")
-    recipe = resolve(spec, "asos-prototype")
-    labels = [fit(rows, spec, recipe, seed=0).predict(test)["label"] for rows in (train, train.sort("product_id"))]
-    assert 930 < (labels[0] == labels[1]).sum() < test.height == 953
+def test_of_a_linear_recipe_only_parameters_of_its_solver_are_tried() -> None:
+    assert "model.C" in space_of(DEMO, "linear", {}, 1_000)
+    assert "model.rate" not in space_of(DEMO, "linear", {}, 1_000)
+    assert "model.C" not in space_of(DEMO, "linear", {}, 1_000_000)
+    assert "model.rate" in space_of(DEMO, "linear", {"model.solver": "adagrad"}, 1_000)
 
 
-def test_the_newsgroups_prototype_gives_the_published_figures(shared_data: Path) -> None:
-    spec, train = products("newsgroups", shared_data / "newsgroups" / "train.jsonl.gz")
-    _, test = products("newsgroups", shared_data / "newsgroups" / "test.jsonl.gz")
-    model = fit(train, spec, resolve(spec, "newsgroups-prototype"), seed=0)
-    metrics = evaluate(test["known_path"], model.predict(test)["label_path"], spec.levels)
-    assert metrics["rows"] == 2289
-    assert round(metrics["accuracy"], 5) == 0.87025
-    assert round(metrics["macro_f1"], 4) == 0.8665
+def test_the_catalogue_replaces_the_space_and_the_caller_holds_parameters() -> None:
+    own = RecipeSpec(name="linear", space={"model": {"C": [1, 2]}, "words.ngrams": [1, 2, 3]})
+    spec = DEMO.model_copy(update={"recipe": own})
+    space = space_of(spec, None, {}, 1_000)
+    assert space == {"model.C": [1, 2], "words.ngrams": [1, 2, 3]}
+    assert len(points(space, None, seed=0)) == 6
+    assert space_of(spec, None, {"model.C": "3"}, 1_000) == {"words.ngrams": [1, 2, 3]}
+    assert points({}, None, seed=0) == [{}]
 
 
-def test_the_newsgroups_prototype_is_that_of_scikit_learn(shared_data: Path) -> None:
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
-    from sklearn.naive_bayes import MultinomialNB
-
-    def read(name: str) -> tuple[list[str], list[str]]:
-        with gzip.open(shared_data / "newsgroups" / name, "rt", encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in lines]
-        return [row["text"] for row in rows], [row["label"] for row in rows]
-
-    texts, labels = read("train.jsonl.gz")
-    plain = make_pipeline(CountVectorizer(), TfidfTransformer(), MultinomialNB()).fit(texts, labels)
-    spec, train = products("newsgroups", shared_data / "newsgroups" / "train.jsonl.gz")
-    _, test = products("newsgroups", shared_data / "newsgroups" / "test.jsonl.gz")
-    model = fit(train, spec, resolve(spec, "newsgroups-prototype"), seed=0)
-    assert model.predict(test)["label"].to_list() == plain.predict(read("test.jsonl.gz")[0]).tolist()
+def test_a_bounded_search_tries_a_seeded_choice() -> None:
+    space = space_of(DEMO, "asos-prototype", {}, 1_000)
+    few = points(space, 5, seed=0)
+    assert len({str(point) for point in few}) == 5
+    assert few == points(space, 5, seed=0) != points(space, 5, seed=1)
+    assert len(points(space, 1_000, seed=0)) == 54
 
 
-def test_prototypes_are_scored_out_of_fold(shared_data: Path) -> None:
-    spec, train = products("asos", shared_data / "asos" / "exercise_train.tsv")
-    model = fit(train, spec, resolve(spec, "asos-prototype"), seed=0)
-    assert model.out_of_fold["rows"] == train.height
-    assert 0.82 < model.out_of_fold["accuracy"] < 0.84
-
-
-def test_a_prototype_trains_on_any_catalogue_with_text() -> None:
-    from tests.products import shop
-
-    spec, frame = shop()
-    for name in PROTOTYPES:
-        model = fit(frame, spec, resolve(spec, name), seed=0)
-        assert model.predict(frame.head(100))["label"].null_count() == 0
-        assert model.vectoriser.reads == ["title", "description"]
-    assert isinstance(frame, pl.DataFrame)
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"model.c": [1]}, r"recipe\.space\.model\.c: 'model\.c' is no parameter"),
+        ({"model": {"C": 3}}, r"recipe\.space\.model\.C: needs a list"),
+        ({"model.C": []}, r"recipe\.space\.model\.C: needs a list"),
+        ({"model.C": [1, -1]}, r"recipe\.space\.model\.C: model\.C cannot be -1"),
+        ({"calibration.folds": [3, 5]}, r"recipe\.space\.calibration\.folds: .* cannot be tried out"),
+    ],
+)
+def test_a_space_that_cannot_be_used_is_refused_by_its_key(space: dict[str, object], said: str) -> None:
+    spec = DEMO.model_copy(update={"recipe": RecipeSpec(name="linear", space=space)})
+    with pytest.raises(UnknownRecipe, match=said):
+        space_of(spec, None, {}, 1_000)
+    named = DEMO.model_copy(update={"recipes": {"mine": RecipeSpec(name="linear", space=space)}})
+    with pytest.raises(UnknownRecipe, match=said.replace("recipe", r"recipes\.mine", 1)):
+        space_of(named, "mine", {}, 1_000)

@@ -32,11 +32,32 @@ SUITE = SuiteResult(
     ),
     docs=Path("data_docs/index.html"),
 )
-NO_CONFLICTS = pl.DataFrame(schema={"product_id": pl.String, "known_path": pl.List(pl.String)})
+CONFLICT = {
+    "product_id": "A",
+    "source_file": "in/shop.jsonl",
+    "source_row": 13,
+    "known_path": ["Toys", "Games"],
+    "kept_source": "in/shop.jsonl",
+    "kept_line": 1_400,
+    "kept_path": None,
+    "differs": ["known_path", "title"],
+}
+CONFLICT_SCHEMA = dict.fromkeys(CONFLICT, pl.String) | {
+    "source_row": pl.Int64,
+    "kept_line": pl.Int64,
+    "known_path": pl.List(pl.String),
+    "kept_path": pl.List(pl.String),
+    "differs": pl.List(pl.String),
+}
+NO_CONFLICTS = pl.DataFrame(schema=CONFLICT_SCHEMA)
 
 
 def rejects(rows: list[tuple[int, str | None, list[str]]]) -> pl.DataFrame:
     return pl.DataFrame([("shop.jsonl", *row) for row in rows], schema=REJECTS_SCHEMA, orient="row")
+
+
+def conflicts(*changed: dict) -> pl.DataFrame:
+    return pl.DataFrame([CONFLICT | one for one in changed], schema=CONFLICT_SCHEMA, orient="row")
 
 
 def written(folder: Path, **changed) -> tuple[str, dict]:
@@ -46,7 +67,7 @@ def written(folder: Path, **changed) -> tuple[str, dict]:
         "run_id": "r1",
         "source": "shop.jsonl",
         "counts": COUNTS,
-        "rejects": rejects([(7, '{"a": 1}', ["the id is missing: sku is empty"])]),
+        "rejects": rejects([(7, '{"a": 1}', ["the id is missing (column sku)"])]),
         "conflicts": NO_CONFLICTS,
         "rules": RULES,
         "suite": SUITE,
@@ -101,6 +122,11 @@ def test_the_page_says_what_became_of_every_row(tmp_path):
     assert machine["balanced"] is True
 
 
+def test_one_rejected_row_was_rejected(tmp_path):
+    html, _ = written(tmp_path, counts={"read": 10, "stored": 9, "rejected": 1})
+    assert "1 was rejected (10.0 %)" in text_of(html)
+
+
 def test_an_account_that_does_not_balance_is_told(tmp_path):
     html, machine = written(tmp_path, counts=COUNTS | {"stored": 59})
     assert "the account does not balance" in text_of(html)
@@ -143,7 +169,7 @@ def test_product_text_is_shown_and_not_obeyed(tmp_path):
         run_id=HOSTILE,
         source=[HOSTILE, "b.jsonl"],
         rejects=rejects([(1, HOSTILE, [HOSTILE]), (2, None, [f"label '{HOSTILE}' is odd"])]),
-        conflicts=pl.DataFrame({"product_id": [HOSTILE], "known_path": [[HOSTILE, "b"]]}),
+        conflicts=conflicts({"product_id": HOSTILE, "known_path": [HOSTILE, "b"], "kept_source": HOSTILE}),
         columns=[ColumnProfile(HOSTILE, HOSTILE, 0.5, None, (HOSTILE,))],
     )
     structure = Structure(html)
@@ -165,12 +191,12 @@ def test_the_page_needs_no_network(tmp_path):
 def test_every_kind_of_rejection_is_shown_however_rare(tmp_path):
     rows = [(at, f"raw {at}", [f"label 'L{at}' is not one of the 3 allowed labels"]) for at in range(1, 500)]
     rows += [(500 + at, f"cut {at}", [f"not valid JSON: unexpected end at column {at}"]) for at in range(3)]
-    rows += [(600, "rare", ["the id is missing: sku is empty"])]
+    rows += [(600, "rare", ["the id is missing (column sku)"])]
     html, machine = written(tmp_path, rejects=rejects(rows), counts=COUNTS | {"read": 578, "rejected": 503})
     assert machine["reasons"] == [
         {"reason": "label '…' is not one of the 3 allowed labels", "rows": 499},
         {"reason": "not valid JSON: unexpected end at column …", "rows": 3},
-        {"reason": "the id is missing: sku is empty", "rows": 1},
+        {"reason": "the id is missing (column sku)", "rows": 1},
     ]
     for raw in ("raw 1<", "cut 0<", "cut 2<", "rare<"):
         assert raw in html
@@ -189,13 +215,24 @@ def test_reasons_counted_on_a_part_of_the_rejected_rows_say_so(tmp_path):
     assert machine["reasons_counted_on"] == 1
 
 
-def test_conflicts_are_counted_and_shown(tmp_path):
-    conflicts = pl.DataFrame({"product_id": ["A"] * 50, "known_path": [["Toys", "Games"]] * 50})
-    html, machine = written(tmp_path, conflicts=conflicts)
-    assert "50 repeated rows disagree" in text_of(html)
-    assert "Toys &gt; Games" in html
-    assert html.count("<td") < 100
+def test_conflicts_say_what_was_lost_what_was_kept_and_what_differs(tmp_path):
+    html, machine = written(tmp_path, conflicts=conflicts(*[{}] * 50))
+    assert "50 repeated rows disagree with" in text_of(html)
+    assert "20 shown" in text_of(html)
     assert machine["conflicts"] == 50
+    html, _ = written(tmp_path, conflicts=conflicts({}))
+    text = text_of(html)
+    assert "1 repeated row disagrees with" in text
+    assert "Product Row that lost Its label Row that was kept Kept label What differs" in text
+    assert "A shop.jsonl, line 13 Toys &gt; Games shop.jsonl, line 1,400 none label, title" in text
+
+
+def test_a_rejected_row_and_unread_numbers_are_said_in_words(tmp_path):
+    html, machine = written(tmp_path, columns=[ColumnProfile("price", "number", 0.25, 12, ("a", "b"), unread=1_204)])
+    assert "shop.jsonl, line 7" in text_of(html)
+    assert "Not a number" in text_of(html)
+    assert "1,204" in text_of(html)
+    assert machine["columns"][0]["unread"] == 1_204
 
 
 @pytest.mark.parametrize("counts", [{"read": 0}, {"read": 5, "rejected": 5}])

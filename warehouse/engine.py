@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +31,17 @@ def engine(run: Run) -> Iterator[duckdb.DuckDBPyConnection]:
             yield connection
     finally:
         connection.close()
+
+
+def side_by_side(connection: duckdb.DuckDBPyConnection, *works: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
+    """Do works that do not depend on each other at the same time, each with a cursor; raises the first error.
+
+    Writing a Delta table keeps about one core busy, so two tables take little longer than the larger one.
+    """
+    with ThreadPoolExecutor(get_settings().workers, thread_name_prefix="warehouse") as pool:
+        started = [pool.submit(work, connection.cursor()) for work in works]
+    for work in started:
+        work.result()
 
 
 def one(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:

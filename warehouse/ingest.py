@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from catalogs.digests import with_row_hash
 from catalogs.spec import CatalogSpec
 from core.errors import SourceEmpty, SourceShrunk, SpecInvalid
-from warehouse.engine import engine, one, stream
+from warehouse.engine import engine, one, side_by_side, stream
 from warehouse.runs import Run
 from warehouse.statements import column, quoted, statement
 from warehouse.tables import COLUMNS
@@ -19,17 +21,29 @@ from warehouse.tables import COLUMNS
 ORDER_STEP = 1 << 40
 """Rows of file i are ordered at i * ORDER_STEP + line: files in order, lines in order, no two rows alike."""
 
-_EMPTY_VANISHED = "CREATE TEMP TABLE vanished AS SELECT product_id, seq FROM state WHERE false"
+STAGED_ROW_GROUP = 50_000
+"""Rows of a row group of staged files, which are read again in part."""
+
+_EMPTY_VANISHED = "CREATE TABLE vanished AS SELECT product_id, seq FROM state WHERE false"
 
 
 @dataclass(frozen=True)
 class Staged:
-    """What reading one file left in the run's staging folder."""
+    """What reading one file left in the run's staging folder.
+
+    Attributes:
+        file: its name.
+        read: rows in it.
+        rejected: those of them that are no product.
+        warnings: rows to warn of, by the warning's name.
+        has_label: whether it has a label column; where it has none, it says nothing about labels.
+    """
 
     file: str
     read: int
     rejected: int
     warnings: dict[str, int]
+    has_label: bool = True
 
 
 class Stage:
@@ -47,7 +61,7 @@ class Stage:
         name = f"{self._file_no:05d}-{self._batch:06d}.parquet"
         if good.height:
             ordered = good.with_columns(n=pl.lit(self._file_no * ORDER_STEP, dtype=pl.Int64) + pl.col("source_row"))
-            ordered.write_parquet(self._folder / f"good-{name}", compression="lz4", row_group_size=50_000)
+            ordered.write_parquet(self._folder / f"good-{name}", compression="lz4", row_group_size=STAGED_ROW_GROUP)
         if rejects.height:
             rejects.write_parquet(self._folder / f"rejects-{name}", compression="zstd")
 
@@ -77,11 +91,30 @@ def store(run: Run, spec: CatalogSpec, staged: list[Staged]) -> None:
     if not run.counts["read"]:
         raise SourceEmpty("has no rows", where=", ".join(run.source), hint="check that the right file was named")
     with engine(run) as connection:
+        for file_no, part in enumerate(staged):
+            if not part.has_label:
+                _keep_known_labels(spec, connection, sorted(folder.glob(f"good-{file_no:05d}-*.parquet")))
         _resolve(run, spec, connection, folder)
         if spec.load == "snapshot":
             _refuse_if_shrunk(run, spec, connection)
         _commit(run, spec, connection)
     _commit_rejects(run, folder)
+
+
+def _keep_known_labels(spec: CatalogSpec, connection: duckdb.DuckDBPyConnection, batches: list[Path]) -> None:
+    """Give the products of a file without a label column the labels that are stored for them: it takes none back."""
+    for batch in batches:
+        staged = f"read_parquet({quoted(str(batch))})"
+        known = connection.execute(
+            f"SELECT product_id, known_path FROM state SEMI JOIN {staged} AS staged USING (product_id) "
+            "WHERE known_path IS NOT NULL"
+        ).pl()
+        if known.height:
+            rows = pl.read_parquet(batch)
+            labelled = rows.drop("known_path").join(known, on="product_id", how="left", maintain_order="left")
+            with_row_hash(labelled.select(rows.columns), spec).write_parquet(
+                batch, compression="lz4", row_group_size=STAGED_ROW_GROUP
+            )
 
 
 def _resolve(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
@@ -118,15 +151,14 @@ def _refuse_if_shrunk(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyCo
 def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection) -> None:
     now = datetime.now(UTC)
     _refuse_changed_kinds(run, connection)
+    stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS stored_at"
+    new_products = f"SELECT chosen.seq, staged.* EXCLUDE (n), {stamp} FROM staged JOIN chosen ON chosen.n = staged.n"
+    works: list[Callable[[duckdb.DuckDBPyConnection], None]] = []
     if run.counts["stored"]:
-        stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS stored_at"
-        run.append(
-            "products",
-            stream(
-                connection,
-                f"SELECT chosen.seq, staged.* EXCLUDE (n), {stamp} FROM staged JOIN chosen ON chosen.n = staged.n",
-            ),
-        )
+        works.append(lambda own: run.append("products", stream(own, new_products)))
+    if run.counts["stored"] or run.counts["removed"]:
+        works.append(lambda own: run.overwrite("state", stream(own, statement("new_state"))))
+    side_by_side(connection, *works)
     if run.counts["removed"]:
         stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS removed_at"
         run.append("removed", stream(connection, f"SELECT product_id, seq, {stamp} FROM vanished"))
@@ -134,8 +166,6 @@ def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection) 
         connection.execute(f"CREATE TEMP TABLE disagreeing AS {_conflicts(run, spec)}")
         if one(connection, "SELECT count(*) FROM disagreeing"):
             run.append("conflicts", stream(connection, "FROM disagreeing"))
-    if run.counts["stored"] or run.counts["removed"]:
-        run.overwrite("state", stream(connection, statement("new_state")))
 
 
 def _conflicts(run: Run, spec: CatalogSpec) -> str:

@@ -29,6 +29,7 @@ VIEWS = (
     "conflicts",
     "conservation",
     "models",
+    "trials",
     "runs",
     "drift",
     "labels",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -34,12 +37,7 @@ def connect(home: Home) -> duckdb.DuckDBPyConnection:
     Raises:
         NothingPublished: no run has been published yet.
     """
-    home.check()
-    if not home.database.is_file():
-        raise NothingPublished(
-            "nothing has been published yet", where=str(home.database), hint="run `aisle run CATALOG SOURCE` first"
-        )
-    connection = duckdb.connect(str(home.database), read_only=True)
+    connection = duckdb.connect(str(published(home)), read_only=True)
     connection.execute(f"SET allowed_directories = [{quoted(str(home.root) + '/')}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET TimeZone = 'UTC'")
@@ -47,20 +45,40 @@ def connect(home: Home) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def published(home: Home) -> Path:
+    """The file of views.
+
+    Raises:
+        NothingPublished: no run has been published yet.
+    """
+    home.check()
+    if not home.database.is_file():
+        raise NothingPublished(
+            "nothing has been published yet", where=str(home.database), hint="run `aisle run CATALOG SOURCE` first"
+        )
+    return home.database
+
+
+@contextmanager
+def naming_sql_errors(where: str = "sql") -> Iterator[None]:
+    """Turn what DuckDB says into a named error."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise QueryRefused(_first_lines(error), where=where, hint=_hint(error)) from error
+
+
 def query(home: Home, sql: str) -> Answer:
-    """Run one SELECT or EXPLAIN.
+    """Run one statement that only reads.
 
     Raises:
         QueryRefused: more than one statement, one that does more than read, or one that fails.
         NothingPublished: there is nothing to read yet.
     """
     _only_reads(sql)
-    with connect(home) as connection:
-        try:
-            result = connection.execute(sql)
-            return Answer([column[0] for column in result.description or []], result.fetchall())
-        except duckdb.Error as error:
-            raise QueryRefused(_first_lines(error), where="sql", hint=_hint(error)) from error
+    with connect(home) as connection, naming_sql_errors():
+        result = connection.execute(sql)
+        return Answer([column[0] for column in result.description or []], result.fetchall())
 
 
 def _only_reads(sql: str) -> None:
@@ -68,12 +86,16 @@ def _only_reads(sql: str) -> None:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
         raise QueryRefused(_first_lines(error), where="sql", hint="see docs/views.md for the views") from error
+    if not statements:
+        raise QueryRefused("the query is empty", where="sql", hint="for example: SELECT * FROM predictions LIMIT 20")
     if len(statements) != 1:
         raise QueryRefused(f"{len(statements)} statements; give exactly one", where="sql", hint="run them one by one")
     kind = _explained(statements[0])
     if kind != duckdb.StatementType.SELECT:
         raise QueryRefused(
-            f"{kind.name} does more than read", where="sql", hint="only SELECT, and EXPLAIN of a SELECT, are allowed"
+            f"{kind.name} does more than read",
+            where="sql",
+            hint="allowed are SELECT, and EXPLAIN, DESCRIBE, SUMMARIZE and SHOW",
         )
 
 

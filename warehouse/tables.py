@@ -127,6 +127,24 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "decided_by": pl.String,
         "run_id": pl.String,
     },
+    # Every recipe that a search tried out, append-only: a trial makes no model.
+    "trials": {
+        "run_id": pl.String,
+        "trial": pl.Int64,
+        "recipe": pl.String,
+        "params": pl.String,
+        "tried": pl.String,
+        "data_digest": pl.String,
+        "rows": pl.Int64,
+        "folds": pl.Int64,
+        "seed": pl.Int64,
+        "accuracy": pl.Float64,
+        "macro_f1": pl.Float64,
+        "weighted_f1": pl.Float64,
+        "by_fold": pl.List(pl.Float64),
+        "fit_s": pl.Float64,
+        "tried_at": TIME,
+    },
     # Per model and label, from which confidence on a prediction is accepted; null: never.
     "policy": {
         "model_version": pl.String,

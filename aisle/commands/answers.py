@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aisle import summary
 from aisle.commands.catalogues import require
 from aisle.options import Catalog, Json
-from aisle.render import as_json, as_json_line, emit, table
+from aisle.render import as_json, as_json_line, emit, note, table
+
+if TYPE_CHECKING:
+    from catalogs.spec import CatalogSpec
+
+ANSWER_COLUMNS = ("label", "confidence", "decision", "runner_up")
 
 BATCH_ROWS = 1_000
 """Lines of stdin that are answered at once: what a caller waits for, not what fits into memory."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A line of stdin: the product in it, or what is wrong with it."""
+
+    line: int
+    record: dict[str, Any]
+    problem: str = ""
 
 
 def evaluate(
@@ -49,20 +65,27 @@ def predict(
 ) -> None:
     """Ask the champion about a product, or many.
 
-    They need not be stored, and are not. --json prints one object a line, in the order given.
+    They need not be stored, and are not. --json prints one object a line, in the order given; for a line that cannot
+    be answered {"line", "problem"}, and the exit code is 1 at the end.
     """
     require(catalog)
-    columns_of = _columns_of_fields(catalog)
-    records = [_record(columns_of, pairs)] if pairs else _records_of_stdin(columns_of)
-    if as_json_:
-        for answer in _answers(catalog, records):
+    from catalogs.registry import load
+
+    spec = load(catalog)
+    asked = [_question(spec, pairs)] if pairs else _questions_of_stdin(spec)
+    refused, rows = 0, []
+    for answer in _answers(spec, asked):
+        refused += "problem" in answer
+        if as_json_:
             emit(as_json_line(answer))
-        return
-    columns = ["label", "confidence", "decision", "runner_up", "reasons"]
-    rows = [
-        [answer[name] for name in columns[:4]] + [_tokens(answer["reasons"])] for answer in _answers(catalog, records)
-    ]
-    emit(table(columns, rows))
+        elif "problem" in answer:
+            note(f"error: {answer['problem']['where']}: {answer['problem']['message']}")
+        else:
+            rows.append([answer[name] for name in ANSWER_COLUMNS] + [_tokens(answer["reasons"])])
+    if not as_json_ and (rows or not refused):
+        emit(table([*ANSWER_COLUMNS, "reasons"], rows))
+    if refused:
+        raise typer.Exit(1)
 
 
 def explain(
@@ -93,22 +116,21 @@ def explain(
     emit(as_json(found) if as_json_ else summary.explained(found))
 
 
-def _columns_of_fields(catalog: str) -> dict[str, str]:
+def _columns_of_fields(spec: CatalogSpec) -> dict[str, str]:
     """The source column of every field, by the field's name and by the column's own."""
-    from catalogs.registry import load
-
-    fields = load(catalog).fields
-    return dict([(field.name, field.column) for field in fields] + [(field.column, field.column) for field in fields])
+    return {field.name: field.column for field in spec.fields} | {field.column: field.column for field in spec.fields}
 
 
-def _record(columns_of: dict[str, str], pairs: list[str]) -> dict[str, str]:
+def _question(spec: CatalogSpec, pairs: list[str]) -> _Question:
     """`FIELD=VALUE` texts as one product.
 
     Raises:
-        typer.BadParameter: not such a pair, or neither a field nor one of its columns.
+        typer.BadParameter: not such a pair, neither a field nor one of its columns, or nothing that can be answered.
     """
+    from catalogs.asked import product_problems
     from core.errors import did_you_mean
 
+    columns_of = _columns_of_fields(spec)
     record = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -117,59 +139,81 @@ def _record(columns_of: dict[str, str], pairs: list[str]) -> dict[str, str]:
         if name not in columns_of:
             raise typer.BadParameter(f"no field '{name}'; {did_you_mean(name, columns_of)}", param_hint="FIELD=VALUE")
         record[columns_of[name]] = value
-    return record
+    if problems := product_problems(record, spec):
+        raise typer.BadParameter(_in_words(problems), param_hint="FIELD=VALUE")
+    return _Question(1, record)
 
 
-def _records_of_stdin(columns_of: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Products from JSON lines on stdin; keys are fields or columns of the source, others are passed over.
-
-    Raises:
-        SourceFormat: a line that is no JSON object; what was read before it may have been answered.
-    """
-    from core.errors import SourceFormat
+def _questions_of_stdin(spec: CatalogSpec) -> Iterator[_Question]:
+    """Products from JSON lines on stdin; keys are fields or columns of the source, others are passed over."""
+    from catalogs.asked import product_problems
+    from core.errors import printable
 
     if sys.stdin.isatty():
         raise typer.BadParameter("give FIELD=VALUE pairs, or JSON lines on stdin", param_hint="FIELD=VALUE")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(
+            encoding="utf-8", errors="surrogateescape"
+        )  # one line that is not UTF-8 costs only itself
+    columns_of = _columns_of_fields(spec)
     for number, line in enumerate(sys.stdin, 1):
         if not line.strip():
             continue
-        try:
-            record, why = json.loads(line), "is JSON, but no object"
-        except ValueError as error:
-            record, why = None, f"is not JSON: {error}"
-        if not isinstance(record, dict):
-            raise SourceFormat(why, where=f"stdin, line {number}", hint='give one product a line: {"title": "…"}')
-        yield _by_column(record, columns_of)
+        record: Any = None
+        if printable(line) != line:
+            why = "is not UTF-8"
+        else:
+            try:
+                record, why = json.loads(line), ""
+            except (ValueError, RecursionError) as error:
+                why = f"is not JSON: {error}"
+        if not why and isinstance(record, dict):
+            record = {columns_of.get(name, name): value for name, value in record.items()}
+        if not why:
+            why = _in_words(product_problems(record, spec))
+        yield _Question(number, {} if why else record, why)
 
 
-def _by_column(record: dict[str, Any], columns_of: dict[str, str]) -> dict[str, Any]:
-    return {columns_of.get(name, name): value for name, value in record.items()}
+def _in_words(problems: list[tuple[tuple[str | int, ...], str]]) -> str:
+    """What is wrong with a product, in a sentence."""
+    return "; ".join(" ".join([".".join(map(str, steps)), detail]).strip() for steps, detail in problems)
 
 
-def _answers(catalog: str, records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The champion's answer for each record, in order, with the decision of the current policy.
+def _answers(spec: CatalogSpec, questions: Iterable[_Question]) -> Iterator[dict[str, Any]]:
+    """What to say to each question, in order: the champion's answer with the decision of the current policy, or
+    {line, problem}.
 
     Raises:
         NoChampion: there is no model yet.
     """
     from catalogs.normalise import normalise_records
-    from catalogs.registry import load
     from classifier import artifact
     from warehouse import policy
     from warehouse.home import get_home
     from warehouse.registry import published_champion
 
-    spec = load(catalog)
-    champion = published_champion(get_home(), catalog)
+    champion = published_champion(get_home(), spec.name)
     model = artifact.load(champion.folder)
-    rules = policy.published_policy(get_home(), catalog)
-    waiting = iter(records)
+    rules = policy.published_policy(get_home(), spec.name)
+    waiting = iter(questions)
     while batch := list(itertools.islice(waiting, BATCH_ROWS)):
-        frame = normalise_records(batch, spec)
+        frame = normalise_records([question.record for question in batch if not question.problem], spec)
         answers = model.predict(frame)
         decisions = policy.decide(answers, rules, champion.version)
-        for product_id, answer, decision in zip(frame["product_id"], answers.to_dicts(), decisions, strict=True):
+        said = zip(frame["product_id"], answers.to_dicts(), decisions, strict=True)
+        for question in batch:
+            if question.problem:
+                yield _refusal(question)
+                continue
+            product_id, answer, decision = next(said)
             yield {"product_id": product_id} | answer | {"decision": decision, "model_version": champion.version}
+
+
+def _refusal(question: _Question) -> dict[str, Any]:
+    from core.errors import SourceFormat
+
+    where, hint = f"stdin, line {question.line}", 'give one product a line: {"title": "…"}'
+    return {"line": question.line, "problem": SourceFormat(question.problem, where=where, hint=hint).as_dict()}
 
 
 def _tokens(reasons: list[dict[str, Any]]) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from aisle import running, summary
 from aisle.options import Json, Prefect
-from aisle.render import as_json, emit, facts, note, table
+from aisle.render import as_json, emit, note, table
 
 if TYPE_CHECKING:
     from tasks.results import RunResult
@@ -85,7 +85,7 @@ def _summary(results: list[RunResult], query: str) -> str:
     lines += ["", summary.scores(f"Aisle ({first.model.get('version')})", first.model, first.baselines), ""]
     for day, result in zip(DAYS, results, strict=True):
         lines.append(f"day {day}: {summary.drift(result.drift)}")
-    lines += ["", "reports:", facts((first.reports | last.reports).items()), "", "ask it something:", f"  {query}"]
+    lines += ["", *summary.reports(first.reports | last.reports), "", "ask it something:", f"  {query}"]
     return "\n".join(lines)
 
 

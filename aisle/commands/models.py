@@ -28,6 +28,9 @@ MaybeVersion = Annotated[
     typer.Argument(metavar="VERSION", help="An earlier champion; the last one by default.", show_default=False),
 ]
 
+DIGEST_CHARS = 12
+"""Of a digest, so many tell two apart by eye; JSON has it whole."""
+
 LISTED = ["catalog", "model_version", "status", "recipe", "rows", "accuracy", "macro_f1", "trained_at", "why"]
 
 
@@ -43,7 +46,8 @@ def list_models(catalog: MaybeCatalog = None, as_json_: Json = False) -> None:
 def compare(catalog: Catalog, versions: Versions = None, as_json_: Json = False) -> None:
     """Show models side by side.
 
-    Parameters, hold-out scores, and F1 of every label (of a label path: of its first level).
+    What they were trained on, parameters that differ, hold-out scores, and F1 of every label (of a label path: of its
+    first level). Of a prototype, which has no hold-out, the scores are out of fold.
     """
     from core.errors import UnknownModel, did_you_mean
 
@@ -51,13 +55,17 @@ def compare(catalog: Catalog, versions: Versions = None, as_json_: Json = False)
     for version in versions or []:
         if version not in found:
             raise UnknownModel(f"catalogue {catalog} has no model {version}", hint=did_you_mean(version, found))
-    chosen = [found[version] for version in versions or found]
+    chosen = [found[version] for version in dict.fromkeys(versions or found)]
+    same = len({model["data_digest"] for model in chosen}) < 2
     if as_json_:
-        emit(as_json(chosen))
+        first = chosen[0]["data_digest"] if chosen else None
+        emit(as_json([model | {"same_data_as_first": model["data_digest"] == first} for model in chosen]))
     elif not chosen:
         emit("no models yet")
     else:
         emit(table(["", *(model["model_version"] for model in chosen)], _side_by_side(chosen)))
+        if len(chosen) > 1:
+            emit(f"trained on {'the same' if same else 'different'} rows")
 
 
 def promote(catalog: Catalog, version: Version, why: Why = "", as_json_: Json = False) -> None:
@@ -112,8 +120,10 @@ def _models(catalog: str | None) -> list[dict[str, Any]]:
 def _side_by_side(models: list[dict[str, Any]]) -> list[list[Any]]:
     facts = ["status", "recipe", "rows", "holdout_rows", "accuracy", "macro_f1", "weighted_f1", "train_s"]
     lines = [[name, *(model[name] for model in models)] for name in facts]
+    lines.append(["data", *(model["data_digest"][:DIGEST_CHARS] for model in models)])
     params = [_flat(model["params"]) for model in models]
-    lines += [[key, *(own.get(key) for own in params)] for key in _keys(params)]
+    differing = [key for key in _keys(params) if len(models) == 1 or len({str(own.get(key)) for own in params}) > 1]
+    lines += [[key, *(own.get(key) for own in params)] for key in differing]
     by_label = [_f1_by_label(model["metrics"]) for model in models]
     lines += [[f"F1 {label}", *(f1.get(label) for f1 in by_label)] for label in _keys(by_label)]
     return lines

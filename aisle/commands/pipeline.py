@@ -1,4 +1,4 @@
-"""The commands that run flows: ingest, train, score, monitor, run."""
+"""The commands that run flows: ingest, train, tune, score, monitor, run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from aisle import running, summary
+from aisle import experiments, running, summary
 from aisle.commands.catalogues import require
 from aisle.options import Catalog, ExitCode, Json, MaybeSource, Prefect, Source
 from aisle.render import as_json, emit
 
 TO_BE_LOOKED_AT = 3
 """Exit code of --exit-code when drift was found or the gate refused."""
+
+
+Recipe = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="NAME", help="A recipe other than the catalogue's own.", show_default=False),
+]
 
 
 def ingest(catalog: Catalog, source: Source, as_json_: Json = False, prefect: Prefect = False) -> None:
@@ -30,10 +36,7 @@ def ingest(catalog: Catalog, source: Source, as_json_: Json = False, prefect: Pr
 
 def train(
     catalog: Catalog,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", metavar="NAME", help="A recipe other than the catalogue's own.", show_default=False),
-    ] = None,
+    recipe: Recipe = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the recipe; may be given again."),
@@ -65,6 +68,44 @@ def train(
     _print(result, summary.trained, as_json_)
     if exit_code and not result.promoted:
         raise typer.Exit(TO_BE_LOOKED_AT)
+
+
+def tune(
+    catalog: Catalog,
+    recipe: Recipe = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A parameter held to one value; may be given again."),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", metavar="N", min=1, help="Try a seeded choice of so many.", show_default=False),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds", metavar="N", min=2, max=100, help="Folds in place of the recipe's own.", show_default=False
+        ),
+    ] = None,
+    as_json_: Json = False,
+    prefect: Prefect = False,
+) -> None:
+    """Find the parameters that suit a catalogue best.
+
+    Cross-validates every combination of the recipe's declared space on the training rows; the hold-out is not
+    touched. Trains no model and changes no champion; every trial is kept in the view trials.
+    """
+    overrides = _pairs(set_ or [])
+    require(catalog)
+    running.prepare()
+    from flows.tune import tune as flow
+
+    options = {"recipe": recipe, "overrides": overrides or None, "trials": trials, "folds": folds}
+    result = running.run(flow, catalog, what=f"tune {catalog}", with_prefect=prefect, **options)
+    if as_json_:
+        emit(as_json(result.as_dict() | {"use": experiments.use(result)}))
+        return
+    emit(experiments.tuned(result))
 
 
 def score(
@@ -124,7 +165,7 @@ def run(
     """Do a whole night's work with a source.
 
     Ingests it, trains if the catalogue has no champion yet, scores what changed, and looks for drift.
-    Running it again with nothing new changes nothing.
+    With nothing new, products and predictions stay as they are; the run, its reports and its rejects are recorded.
     """
     require(catalog)
     running.prepare()

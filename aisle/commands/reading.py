@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from aisle.commands.catalogues import require
 from aisle.options import Json, MaybeCatalog
 from aisle.render import as_json, as_json_lines, emit, facts, note, table
+from aisle.summary import DATA_DOCS, ONLINE
 
 MOST_ROWS = 200
 """Rows of a table that a terminal still serves; JSON has them all."""
@@ -17,14 +19,16 @@ MOST_ROWS = 200
 
 def sql(
     statement: Annotated[
-        str, typer.Argument(metavar="SQL", help="One SELECT or EXPLAIN; - reads it from stdin.", show_default=False)
+        str,
+        typer.Argument(metavar="SQL", help="One statement that only reads; - reads it from stdin.", show_default=False),
     ],
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="Rows shown at most.")] = MOST_ROWS,
     as_json_: Json = False,
 ) -> None:
     """Ask the warehouse with SQL.
 
-    It only reads. docs/views.md describes every view and column. --json has all rows.
+    SELECT, and EXPLAIN, DESCRIBE, SUMMARIZE and SHOW; nothing that writes. docs/views.md describes every view and
+    column. --json has all rows.
     """
     from warehouse.home import get_home
     from warehouse.query import query
@@ -55,12 +59,14 @@ def report(
     from warehouse.home import get_home
 
     home = get_home()
+    if catalog is not None and catalog not in {path.name for path in home.reports.glob("*")}:
+        require(catalog)
     found = _reports(home.reports, catalog, run)
     index = home.reports / "index.html"
     if as_json_:
         emit(as_json({"index": str(index), "reports": found}))
     else:
-        emit(facts([("index", str(index)), *((f"{r['catalog']} {r['name']}", r["path"]) for r in found)], indent=0))
+        emit(facts([("index", str(index)), *((_named(page), page["path"]) for page in found)], indent=0))
     if open_:
         typer.launch(index.as_uri())
 
@@ -91,7 +97,10 @@ def _reports(folder: Path, catalog: str | None, run: str | None) -> list[dict[st
 
     catalogs = [folder / catalog] if catalog else sorted(path for path in folder.glob("*") if path.is_dir())
     pages = [page for place in catalogs for page in _pages(place, run)]
-    found = [{"catalog": p.parts[-3], "run_id": p.parts[-2], "name": p.stem, "path": str(p)} for p in pages]
+    found = [
+        {"catalog": run_folder.parent.name, "run_id": run_folder.name, "name": name, "path": str(page)}
+        for run_folder, name, page in pages
+    ]
     if not found:
         asked = " of ".join(part for part in (run and f"run {run}", catalog and f"catalogue {catalog}") if part)
         raise NothingPublished(
@@ -102,7 +111,17 @@ def _reports(folder: Path, catalog: str | None, run: str | None) -> list[dict[st
     return found
 
 
-def _pages(place: Path, run: str | None) -> list[Path]:
-    """The latest page of each name, or all of one run; run ids sort by time."""
-    latest = {page.name: page for page in sorted(place.glob("*/*.html")) if run in {None, page.parent.name}}
-    return [latest[name] for name in sorted(latest)]
+def _pages(place: Path, run: str | None) -> list[tuple[Path, str, Path]]:
+    """The latest page of each name, or all of one run, as (folder of the run, name, page); run ids sort by time."""
+    latest: dict[str, tuple[Path, str, Path]] = {}
+    for folder in sorted(place.glob("*")):
+        if run in {None, folder.name}:
+            latest |= {page.stem: (folder, page.stem, page) for page in folder.glob("*.html")}
+            if (docs := folder / DATA_DOCS / "index.html").is_file():
+                latest[DATA_DOCS] = (folder, DATA_DOCS, docs)
+    return [latest[name] for name in sorted(latest, key=lambda name: (name == DATA_DOCS, name))]
+
+
+def _named(page: dict[str, Any]) -> str:
+    name = f"{page['catalog']} {page['name']}"
+    return f"{name} {ONLINE}" if page["name"] == DATA_DOCS else name

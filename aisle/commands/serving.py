@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 from typing import Annotated
 
 import typer
@@ -34,6 +36,8 @@ def serve(
     else:
         note(f"serving {address}, described at {address}/docs; Ctrl-C stops it")
     flush()  # before the server takes over: whoever started it may be reading
+    # uvicorn raises the signal that ended it once more, when all is answered: being stopped like this is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     serve_api(host, port, workers)
 
 

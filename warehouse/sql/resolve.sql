@@ -1,12 +1,12 @@
 -- Which of the staged rows are to be stored. Narrow on purpose: ids, hashes and order only.
 -- Reads: staged (product_id, n, row_hash, feature_hash, ...), state. Needs the variable first_seq.
 
-CREATE TEMP TABLE winners AS          -- the last row of each id wins
+CREATE TABLE winners AS          -- the last row of each id wins
 SELECT product_id, max(n) AS n
 FROM staged
 GROUP BY product_id;
 
-CREATE TEMP TABLE chosen AS           -- new, or different from what is stored
+CREATE TABLE chosen AS           -- new, or different from what is stored
 SELECT
     staged.n,
     staged.product_id,

@@ -1,5 +1,5 @@
 -- Current products that a snapshot no longer has.
-CREATE TEMP TABLE vanished AS
+CREATE TABLE vanished AS
 SELECT product_id, seq
 FROM state
 ANTI JOIN winners ON winners.product_id = state.product_id;

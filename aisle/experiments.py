@@ -1,0 +1,62 @@
+"""What a search found, in words, and how to use it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from aisle.render import count, table
+
+if TYPE_CHECKING:
+    from tasks.results import TuneResult
+
+TRIALS_SHOWN = 20
+"""Trials that are shown, the best; JSON and the view `trials` have them all."""
+
+# Five decimals: that is what the published searches give, and what ties are seen by.
+_SCORE = "{:.5f}"
+
+
+def tuned(result: TuneResult) -> str:
+    """The best trials, the winner, and what to copy to use it."""
+    tried = f"{count(len(result.trials))} trials of {result.recipe}"
+    lines = [f"{result.catalog}: {tried} on {count(result.rows)} rows in {result.folds} folds (run {result.run_id})"]
+    varied = sorted(result.space)
+    rows = [
+        [place, *(trial["tried"][key] for key in varied), *_scores(trial), f"{trial['fit_s']:.1f}"]
+        for place, trial in enumerate(result.trials[:TRIALS_SHOWN], 1)
+    ]
+    lines.append(table(["", *varied, "accuracy", "macro F1", "seconds"], rows))
+    left = len(result.trials) - TRIALS_SHOWN
+    if left > 0:
+        lines.append(f"… and {left:,} more: --json has them all, and so has the view trials")
+    best = result.best
+    chosen = ", ".join(f"{key} {value}" for key, value in best["tried"].items()) or "nothing was varied"
+    lines += ["", f"best: {chosen}, accuracy {_SCORE.format(best['accuracy'])} (mean of the folds)"]
+    how = use(result)
+    return "\n".join([*lines, "", "to try it:", f"  {how['command']}", "", "to keep it, in the TOML:", how["toml"]])
+
+
+def use(result: TuneResult) -> dict[str, Any]:
+    """What makes a model of the winner: options of `aisle train`, the whole command, and lines for the TOML."""
+    from classifier.recipes import default
+
+    chosen = {**result.fixed, **result.best["tried"]}
+    options = [f"--set {key}={value}" for key, value in chosen.items()]
+    command = " ".join([f"aisle train {result.catalog} --recipe {result.recipe}", *options])
+    key = "recipe" if result.recipe == result.family else f"recipes.{result.recipe}"
+    builtin = default(result.family).settings
+    # Also what the catalogue had changed before: these lines replace it.
+    kept = {name: value for name, value in result.best["params"].items() if name in chosen or value != builtin[name]}
+    params = [f"{name} = {_toml(value)}" for name, value in kept.items()]
+    lines = [f"[{key}]", f'name = "{result.family}"', *([f"[{key}.params]", *params] if params else [])]
+    return {"options": options, "command": command, "toml": "\n".join(f"  {line}" for line in lines)}
+
+
+def _scores(trial: dict[str, Any]) -> list[str]:
+    return [_SCORE.format(trial[name]) for name in ("accuracy", "macro_f1")]
+
+
+def _toml(value: Any) -> str:
+    """A parameter as TOML has it: numbers, true, false and quoted text are written as in JSON."""
+    return json.dumps(value)

@@ -1,0 +1,74 @@
+"""The command behind `scripts/bench`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import bulk, labels, single, solvers, training, vectoriser
+from benchmarks.machine import describe
+from benchmarks.options import Options
+from benchmarks.results import Report, write
+
+BENCHMARKS: dict[str, tuple[Callable[[Options], Report], str]] = {
+    "vectoriser": (vectoriser.run, "TextVectoriser beside TfidfVectorizer: same matrix? how much faster?"),
+    "single": (single.run, "milliseconds for one product, beside pipeline.predict([text])"),
+    "solvers": (solvers.run, "LinearSVC, AdaGrad and averaged SGD: accuracy and seconds"),
+    "labels": (labels.run, "text to labels in memory, beside scikit-learn and fastText"),
+    "training": (training.run, "`aisle train` beside scikit-learn and fastText (1.25 million products)"),
+    "bulk": (bulk.run, "a file to predictions in SQL, and the peak memory (1.25 million products)"),
+}
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks that were asked for; 1 when one of them could not be run to its end."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if unknown := [name for name in asked.names if name not in BENCHMARKS]:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    failed = []
+    for name in asked.names or BENCHMARKS:
+        machine = describe()
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=asked.temporary) as folder:
+            options = Options(Path(folder), asked.rows, asked.repeats)
+            try:
+                report = BENCHMARKS[name][0](options)
+            except Exception as error:  # noqa: BLE001 - the others are still worth having
+                print(f"bench: {name} failed: {error}", file=sys.stderr)
+                failed.append(name)
+                continue
+        write(report, asked.results, machine)
+        print((asked.results / f"{name}.md").read_text())
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, BENCHMARKS))
+    listed = "\n".join(f"  {name:{width}}  {what}" for name, (_, what) in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Measure Aisle beside its rivals, on the same rows and two cores; write a table and a plot.",
+        epilog=f"benchmarks:\n{listed}\n\n"
+        "examples:\n"
+        "  scripts/bench                        all, at full size: about an hour, 12 GiB of memory, 10 GB of disk\n"
+        "  scripts/bench single vectoriser      these two\n"
+        "  scripts/bench bulk --rows 50000      a quick look\n\n"
+        "fastText is measured where its command is installed (Debian: apt-get install fasttext). Real sets are used\n"
+        "where they lie beside the project (../shared/data); a row that could not be measured says so. Nothing else\n"
+        "should run meanwhile: the results say how busy the machine was.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")
+    parser.add_argument("--rows", type=int, metavar="N", help="products, instead of each benchmark's own size")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="passes of what is cheap (default: 3)")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="default: benchmarks/results")
+    parser.add_argument("--temporary", type=Path, metavar="FOLDER", help="where there is room (default: the system's)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Aisle's own flows and models as jobs of `measure`: what the commands call, in one process, without a server."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Work
+from benchmarks.products import canonical
+
+__all__ = ["ingest_and_score", "label", "prepare", "train"]
+
+
+_MODULES = (
+    "flows.ingest",  # first: it sets what Prefect reads when it is imported
+    "flows.score",
+    "flows.train",
+    "great_expectations.expectations",
+    "pandas",
+    "sklearn.feature_extraction.text",
+    "sklearn.svm",
+)
+
+
+def _ready() -> None:
+    """Import what the flows would import on their way: start-up is listed apart."""
+    for module in _MODULES:
+        import_module(module)
+
+
+def prepare(source: str, catalog: str, recipes: list[str], into: str) -> Work:
+    """Store a file, train a champion of each recipe on it, score, and copy the home to `into`/RECIPE after each."""
+    from flows.ingest import ingest
+    from flows.score import score
+    from flows.train import train
+    from warehouse.home import get_home
+
+    def work() -> dict[str, Any]:
+        ingest.fn(catalog, [source])
+        for recipe in recipes:
+            train.fn(catalog, recipe, promote=True)
+            score.fn(catalog)
+            shutil.copytree(get_home().root, Path(into) / recipe)
+        return {}
+
+    return work
+
+
+def ingest_and_score(source: str, catalog: str) -> Work:
+    """From a file to predictions that SQL finds; work ends when a query over the view has answered."""
+    _ready()
+    from flows.ingest import ingest
+    from flows.score import score
+    from warehouse.home import get_home
+    from warehouse.query import query
+
+    counted = "SELECT decision, count(*) AS n FROM predictions GROUP BY decision"
+
+    def work() -> dict[str, Any]:
+        before = time.perf_counter()
+        ingested = ingest.fn(catalog, [source])
+        between = time.perf_counter()
+        scored = score.fn(catalog)
+        after = time.perf_counter()
+        answered = sum(row["n"] for row in query(get_home(), counted).as_dicts())
+        return {
+            "rows": ingested.rows["read"],
+            "scored": scored.rows["scored"],
+            "answered": answered,
+            "ingest_s": between - before,
+            "score_s": after - between,
+        }
+
+    return work
+
+
+def train(catalog: str, recipe: str) -> Work:
+    """`aisle train`: vectorise, fit, calibrate, evaluate on the hold-out, write the artifact and the report."""
+    _ready()
+    from flows.train import train as flow
+
+    def work() -> dict[str, Any]:
+        result = flow.fn(catalog, recipe, promote=True)
+        metrics = result.metrics
+        rows = result.rows + result.holdout_rows
+        return {
+            "rows": rows,
+            "fit_s": result.train_s,
+            "accuracy": metrics["accuracy"],
+            "macro_f1": metrics["macro_f1"],
+        }
+
+    return work
+
+
+def label(train_on: str, source: str, catalog: str, recipe: str, one_text: bool, repeats: int) -> Work:
+    """Train to get ready; then labels of products that are in memory, without reasons.
+
+    Args:
+        train_on: file to learn from.
+        source: file whose products are labelled.
+        catalog: their catalogue.
+        recipe: how to train.
+        one_text: read all text fields joined as one and nothing else, as the rivals do.
+        repeats: times to label all products; the median counts.
+    """
+    import polars as pl
+
+    from catalogs.spec import FieldSpec
+    from classifier.metrics import evaluate
+    from classifier.model import fit
+    from classifier.recipes import resolve
+
+    spec, learnt = canonical(Path(train_on), catalog)
+    _, frame = canonical(Path(source), catalog)
+    if one_text:
+        joined = pl.concat_str(spec.text_fields, separator=" ", ignore_nulls=True).alias("text")
+        learnt, frame = learnt.with_columns(joined), frame.with_columns(joined)
+        spec = spec.model_copy(update={"fields": [FieldSpec(name="text", kind="text")], "expectations": []})
+    model = fit(learnt, spec, resolve(spec, recipe), seed=0)
+    model.predict(frame.head(1_000), reasons=False)
+
+    def work() -> dict[str, Any]:
+        times = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            answers = model.predict(frame, reasons=False)
+            times.append(time.perf_counter() - started)
+        metrics = evaluate(frame["known_path"], answers["label_path"], spec.levels)
+        seconds = sorted(times)[len(times) // 2]
+        return {
+            "rows": frame.height,
+            "seconds": seconds,
+            "accuracy": metrics["accuracy"],
+            "macro_f1": metrics["macro_f1"],
+        }
+
+    return work

@@ -1,0 +1,104 @@
+"""The parameters that a search tries out: a recipe's declared space, and the points of it that are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from classifier.linear import solver_of
+from classifier.recipes import Recipe, declared, flatten, parameters, resolve
+from core.errors import UnknownRecipe, did_you_mean
+
+if TYPE_CHECKING:
+    from catalogs.spec import CatalogSpec
+
+__all__ = ["SPACES", "Space", "features_of", "folds_of", "points", "space_of"]
+
+Space = dict[str, list[Any]]
+
+# What is tried unless the catalogue's TOML declares a space of its own. Of a linear recipe's solvers one is used, and
+# only its parameters are tried.
+_SVC: Space = {"model.C": [0.3, 1.0, 3.0]}
+_ADAGRAD: Space = {"model.rate": [0.2, 0.4], "model.epochs": [5, 10]}
+SPACES: dict[str, Space] = {
+    "linear": {"words.ngrams": [1, 2], "subwords.weight": [0.5, 1.0], **_SVC, **_ADAGRAD},
+    "linear-fast": {"words.ngrams": [1, 2], "words.min_rows": [1, 2], **_SVC, **_ADAGRAD},
+    # The published grid.
+    "asos-prototype": {
+        "prototype.max_df": [0.5, 0.75, 1.0],
+        "prototype.ngrams": [1, 2],
+        "prototype.alpha": [1e-5, 1e-4, 1e-3],
+        "prototype.l1_ratio": [0.01, 0.05, 0.1],
+    },
+    "newsgroups-prototype": {
+        "prototype.max_df": [0.5, 1.0],
+        "prototype.ngrams": [1, 2],
+        "prototype.alpha": [0.01, 0.1, 1.0],
+    },
+}
+# Folds of the published search; the other recipes are searched with the folds of their calibration.
+_PUBLISHED_FOLDS = {"asos-prototype": 8}
+_OF_THE_ESTIMATOR = ("model.", "prototype.alpha", "prototype.l1_ratio")
+
+
+def space_of(spec: CatalogSpec, name: str | None, fixed: Mapping[str, str], rows: int) -> Space:
+    """Parameter → values to try.
+
+    Args:
+        spec: the catalogue; a space in its TOML replaces the recipe's own.
+        name: the recipe; the catalogue's default when None.
+        fixed: parameters that the caller holds to one value; they are not tried out.
+        rows: training rows of a trial; they decide which solver a linear recipe uses.
+
+    Raises:
+        UnknownRecipe: no such recipe; a parameter that it does not have or that cannot be tried out, no list of values,
+            or a value that it cannot take; each with its key in the TOML.
+    """
+    wanted, family, own = declared(spec, name)
+    table = f"recipes.{wanted}" if wanted in spec.recipes else "recipe"
+    space = flatten(own.space) if own is not None else {}
+    _check(space, spec, name, family, f"{table}.space")
+    if not space:
+        solver = solver_of(resolve(spec, name, fixed).params.model, rows)
+        unused = _ADAGRAD if solver == "svc" else _SVC
+        space = {key: values for key, values in SPACES[family].items() if key not in unused}
+    return {key: list(values) for key, values in space.items() if key not in fixed}
+
+
+def points(space: Space, most: int | None, seed: int) -> list[dict[str, Any]]:
+    """Every point of a space, in scikit-learn's order; a seeded choice of `most` of them when there are more."""
+    from sklearn.model_selection import ParameterGrid, ParameterSampler
+
+    grid = ParameterGrid(space)
+    chosen = grid if most is None or most >= len(grid) else ParameterSampler(space, most, random_state=seed)
+    return [{key: point[key] for key in sorted(point)} for point in chosen]
+
+
+def folds_of(recipe: Recipe) -> int:
+    """Folds that a search of this recipe cuts the rows into, unless it is told otherwise."""
+    return _PUBLISHED_FOLDS.get(recipe.family, recipe.params.calibration.folds)
+
+
+def features_of(recipe: Recipe) -> dict[str, Any]:
+    """The parameters that decide a recipe's features; the others only change how the model is fitted to them."""
+    return {key: value for key, value in recipe.settings.items() if not key.startswith(_OF_THE_ESTIMATOR)}
+
+
+def _check(space: Mapping[str, Any], spec: CatalogSpec, name: str | None, family: str, where: str) -> None:
+    known = [key for key in parameters(family) if not key.startswith("calibration.")]
+    for key, values in space.items():
+        place = f"catalogue {spec.name}, {where}.{key}"
+        if key not in known:
+            said = "cannot be tried out" if key in parameters(family) else "is no parameter of this recipe"
+            raise UnknownRecipe(f"'{key}' {said}", where=place, hint=did_you_mean(key, known))
+        if not isinstance(values, list) or not values:
+            raise UnknownRecipe(
+                "needs a list of values to try",
+                where=place,
+                hint=f"write it like {key} = {SPACES['linear']['model.C']}",
+            )
+        for value in values:
+            try:
+                resolve(spec, name, {key: value})
+            except UnknownRecipe as error:
+                raise UnknownRecipe(error.message, where=place, hint=error.hint) from None

@@ -1,0 +1,84 @@
+"""Step: which recipes a search tries out, on which rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from catalogs import registry
+from classifier.recipes import Recipe, resolve
+from classifier.space import Space, features_of, folds_of, points, space_of
+from core.orchestration import step
+from core.settings import get_settings
+from tasks.split_rows import split_rows
+from warehouse.runs import joined
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One recipe to try out, named by plain data so that it can travel to any worker."""
+
+    number: int
+    catalog: str
+    recipe: Recipe
+    tried: dict[str, Any]
+    rows_file: str
+    folds: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search does.
+
+    Attributes:
+        recipe: name of the recipe.
+        family: the built-in recipe that it is a variant of.
+        space: parameter → values.
+        fixed: parameters that the caller holds to one value.
+        rows: training rows.
+        data_digest: sha256 of them.
+        folds: parts that they are cut into.
+        trials: in the order of the grid.
+    """
+
+    recipe: str
+    family: str
+    space: Space
+    fixed: dict[str, str]
+    rows: int
+    data_digest: str
+    folds: int
+    trials: list[Trial]
+
+
+@step("plan search")
+def plan_search(
+    run_id: str, recipe: str | None, overrides: dict[str, str] | None, most: int | None, folds: int | None
+) -> Search:
+    """Lay the training rows down in the run's staging folder, and list the points of the space.
+
+    Trials that share their features stand together.
+
+    Raises:
+        NotEnoughLabels: no product has a label.
+        UnknownRecipe: no such recipe or parameter, or a space that cannot be used.
+    """
+    run = joined(run_id)
+    spec = registry.load(run.catalog)
+    fixed = overrides or {}
+    split = split_rows.fn(run_id, recipe, fixed)
+    count = folds or folds_of(split.recipe)
+    space = space_of(spec, recipe, fixed, split.train.height * (count - 1) // count)
+    seed = get_settings().seed
+    rows_file = run.staging / "rows.parquet"
+    split.train.write_parquet(rows_file)
+    chosen = points(space, most, seed)
+    trials = [
+        Trial(i, run.catalog, resolve(spec, recipe, fixed | point), point, str(rows_file), count, seed)
+        for i, point in enumerate(chosen, 1)
+    ]
+    trials.sort(key=lambda trial: str(features_of(trial.recipe)))
+    return Search(
+        split.recipe.name, split.recipe.family, space, fixed, split.train.height, split.data_digest, count, trials
+    )

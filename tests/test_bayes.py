@@ -1,0 +1,109 @@
+"""Naive Bayes beside the linear model: the published weights, without multiplying the subwords out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.naive_bayes import ComplementNB
+
+from classifier.bayes import blend
+from classifier.calibration import calibration_error, fit_calibration
+from classifier.design import Design, Product
+from classifier.model import fit
+from classifier.recipes import resolve
+from tests.products import shop
+
+LABELS = 4
+
+
+@pytest.fixture(scope="module")
+def design() -> Design:
+    """Words beside a product of words and subwords, some rows left out."""
+    words = sp.random_array((300, 40), density=0.2, format="csr", dtype=np.float32, rng=np.random.default_rng(1))
+    subwords = sp.random_array((40, 25), density=0.3, format="csr", dtype=np.float32, rng=np.random.default_rng(2))
+    words, subwords = sp.csr_matrix(words), sp.csr_matrix(subwords)
+    return Design([words, Product((words,), (subwords,))]).subset(np.arange(0, 300, 2))
+
+
+@pytest.fixture(scope="module")
+def codes() -> np.ndarray:
+    return np.random.default_rng(3).integers(0, LABELS, 150)
+
+
+def test_sums_by_label_are_those_of_the_matrix_multiplied_out(design: Design, codes: np.ndarray) -> None:
+    whole = design.whole().toarray()
+    wanted = np.stack([whole[codes == label].sum(axis=0) for label in range(LABELS)])
+    np.testing.assert_allclose(design.sums_by_label(codes, LABELS), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_added_is_complement_naive_bayes(design: Design, codes: np.ndarray) -> None:
+    whole = design.whole()
+    linear = np.random.default_rng(4).normal(size=(whole.shape[1], LABELS)).astype(np.float32)
+    added = blend(linear, design, codes, 0.5) - linear
+    weights = ComplementNB(alpha=0.03).fit(whole, codes).feature_log_prob_.T
+    weights -= weights.mean(axis=1, keepdims=True)
+    scale = 0.5 * (whole @ linear).std() / (whole @ weights).std()
+    np.testing.assert_allclose(added, scale * weights, rtol=2e-3, atol=2e-4)
+
+
+def test_without_weight_nothing_is_added() -> None:
+    spec, products = shop()
+    plain, blended = (
+        fit(products, spec, resolve(spec, "linear-fast", {"model.bayes": weight}), 0) for weight in ("0", "0.4")
+    )
+    assert not np.array_equal(plain.scores(products.head(50)), blended.scores(products.head(50)))
+    assert "bayes" not in plain.recipe.params.model.model_fields_set or plain.recipe.params.model.bayes == 0
+
+
+@pytest.mark.parametrize("labels", [2, 3, 20])
+def test_what_is_unlike_everything_seen_is_not_sure_of_its_label(labels: int) -> None:
+    """Not a single error out of fold: the curve must still lead down to chance for scores that say nothing."""
+    truth = np.arange(2_000) % labels
+    scores = np.random.default_rng(0).normal(-1.0, 0.1, (2_000, labels)).astype(np.float32)
+    scores[np.arange(2_000), truth] += 2.0
+    calibration = fit_calibration(scores, truth)
+    nothing = calibration.rank(np.full((1, labels), -1.0, dtype=np.float32))
+    assert nothing.confidence[0] < 1 / labels + 0.05
+    sure = calibration.rank(scores)
+    assert sure.confidence.mean() > 0.99
+    assert calibration_error(sure.confidence, sure.label == truth) < 0.01
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0, 50.0])
+def test_best_and_second_label_never_have_more_than_everything(spread: float) -> None:
+    random = np.random.default_rng(5)
+    truth = random.integers(0, 5, 500)
+    scores = random.normal(0, spread, (500, 5)).astype(np.float32)
+    scores[np.arange(500), truth] += 3 * spread
+    ranked = fit_calibration(scores, truth).rank(scores * np.float32(10))
+    assert (ranked.confidence + ranked.runner_up_confidence <= 1 + 1e-12).all()
+    assert (ranked.runner_up_confidence <= ranked.confidence).all()
+
+
+def test_nonsense_goes_to_review_where_the_labels_are_easy() -> None:
+    import polars as pl
+
+    spec, products = shop()
+    kinds = {"a": "teapot kettle mug saucer", "b": "spade rake hose seed", "c": "stapler pen folder ink"}
+    title = [f"{word} {n}" for n in range(100) for words in kinds.values() for word in words.split()]
+    path = [[kind] for _ in range(100) for kind, words in kinds.items() for _ in words.split()]
+    easy = (
+        products.head(1)
+        .select(pl.all().first().repeat_by(len(title)).explode())
+        .with_columns(
+            pl.Series("title", title),
+            pl.Series("known_path", path),
+            pl.Series("text_hash", [f"{n * 2654435761 % 2**64:032x}"[::-1] for n in range(len(title))]),
+            *(
+                pl.lit(None, dtype=kind).alias(name)
+                for name, kind in products.schema.items()
+                if name in {"description", "brand", "also_buy", "price"}
+            ),
+        )
+    )
+    model = fit(easy, spec, resolve(spec), 0)
+    thresholds = dict(zip(model.thresholds["label"], model.thresholds["threshold"], strict=True))
+    known, strange = model.predict_rows([{"title": "rake hose"}, {"title": "xyzzy qwfp zzzz"}])
+    assert known["confidence"] >= thresholds["b"]
+    assert strange["confidence"] < thresholds[strange["label"]]

@@ -1,0 +1,50 @@
+"""What the figures of a run do not show is said beside them: labels nobody measured, labels that nobody may accept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+TOML = """
+    title = "Shop"
+    id = "sku"
+
+    [label]
+    column = "category"
+
+    [[fields]]
+    name = "title"
+    kind = "text"
+    """
+LABELS = (("rake", "Garden"), ("pan", "Kitchen"))
+
+
+@pytest.fixture
+def few(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file of a new catalogue: two labels of forty rows, and one of a single row."""
+    (tmp_path / "few.toml").write_text(dedent(TOML))
+    monkeypatch.setenv("AISLE_CATALOGS", str(tmp_path))
+    rows = [f"{word}{n},{word} number{n},{label}" for n in range(40) for word, label in LABELS]
+    path = tmp_path / "few.csv"
+    path.write_text("\n".join(["sku,title,category", *rows, "b,one book,Books"]) + "\n")
+    return str(path)
+
+
+def test_labels_without_a_hold_out_row_are_named(aisle: Any, few: str) -> None:
+    code, out, _ = aisle("run", "few", few)
+    assert code == 0
+    assert "no hold-out row of Books: accuracy says nothing of them" in out
+
+
+def test_a_model_that_may_accept_nothing_says_what_it_lacks(aisle: Any, few: str) -> None:
+    code, out, _ = aisle("run", "few", few, "--json")
+    assert code == 0
+    acceptance = json.loads(out)["acceptance"]
+    assert (acceptance["labels"], acceptance["acceptable"]) == (3, 0)
+    assert "needs 149 without an error" in acceptance["lacks"]
+    _, out, _ = aisle("train", "few")
+    assert f"no label may be accepted unseen yet. {acceptance['lacks']}" in out

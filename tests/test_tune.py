@@ -1,0 +1,182 @@
+"""A search tries out what the recipe declares, on training rows alone, keeps every trial and changes nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aisle.cli import run
+from aisle.experiments import use
+from catalogs import demo
+from classifier.recipes import resolve
+from classifier.trials import prepare
+from core.errors import NotEnoughLabels, UnknownRecipe
+from core.orchestration import listen
+from flows.ingest import ingest
+from flows.nightly import nightly
+from flows.train import train
+from flows.tune import tune
+from tests.conftest import PROJECT
+from tests.products import shop
+from warehouse.home import get_home
+from warehouse.query import query
+
+ROWS = 1_500
+VIEWS = ("models", "predictions", "predictions_history", "policy", "products")
+
+
+def ask(sql: str) -> list[dict[str, Any]]:
+    return query(get_home(), sql).as_dicts()
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> str:
+    return str(demo.generate(tmp_path / "source", rows=ROWS, seed=1, day=0))
+
+
+def test_every_trial_is_kept_with_parameters_data_metrics_and_time(home: Path, day: str) -> None:
+    ingest.fn("demo", [day])
+    found = tune.fn("demo", recipe="linear-fast")
+    rows = ask("SELECT * FROM trials ORDER BY rank")
+    assert len(rows) == len(found.trials) == 12
+    assert [row["rank"] for row in rows] == list(range(1, 13))
+    assert sorted(row["trial"] for row in rows) == list(range(1, 13))
+    assert len({row["tried"] for row in rows}) == 12
+    for row, trial in zip(rows, found.trials, strict=True):
+        assert json.loads(row["params"]) == trial["params"]
+        assert json.loads(row["params"]).items() >= json.loads(row["tried"]).items()
+        assert row["accuracy"] == pytest.approx(sum(row["by_fold"]) / len(row["by_fold"]))
+        assert row["fit_s"] > 0
+        assert (row["recipe"], row["run_id"], row["folds"]) == ("linear-fast", found.run_id, 5)
+    accuracies = [row["accuracy"] for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert found.best == found.trials[0]
+
+
+def test_a_search_changes_nothing_but_trials_and_runs(home: Path, day: str) -> None:
+    nightly.fn("demo", [day])
+    before = {view: ask(f"SELECT * FROM {view}") for view in VIEWS}
+    tune.fn("demo", recipe="linear-fast", trials=2)
+    assert before == {view: ask(f"SELECT * FROM {view}") for view in VIEWS}
+    assert [row["flow"] for row in ask("SELECT flow FROM runs")] == ["nightly", "tune"]
+
+
+def test_a_search_sees_the_rows_that_training_sees_and_not_the_holdout(home: Path, day: str) -> None:
+    ingest.fn("demo", [day])
+    trained = train.fn("demo", recipe="linear-fast")
+    found = tune.fn("demo", recipe="linear-fast", trials=1)
+    assert found.rows == trained.rows
+    assert trained.holdout_rows > 0
+    (model,) = ask("SELECT data_digest FROM models")
+    (trial,) = ask("SELECT data_digest, rows FROM trials")
+    assert trial == {"data_digest": model["data_digest"], "rows": trained.rows}
+
+
+def test_the_same_search_again_finds_the_same(home: Path, day: str) -> None:
+    ingest.fn("demo", [day])
+    first, again = (tune.fn("demo", recipe="linear-fast", trials=4) for _ in range(2))
+    timeless = [[{k: v for k, v in trial.items() if k != "fit_s"} for trial in one.trials] for one in (first, again)]
+    assert timeless[0] == timeless[1]
+
+
+def test_trials_that_share_features_score_as_if_alone() -> None:
+    spec, frame = shop()
+    loose, close = (resolve(spec, "linear-fast", {"model.C": value}) for value in ("0.1", "10"))
+    shared = prepare(frame, spec, loose, 3)
+    alone = prepare(frame, spec, close, 3)
+    assert shared.score(close, seed=0).by_fold == alone.score(close, seed=0).by_fold
+    assert shared.score(loose, seed=0).by_fold != shared.score(close, seed=0).by_fold
+
+
+def test_the_space_of_the_catalogues_file_is_tried(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    toml = 'title = "Shelf"\nid = "id"\nlabel.column = "label"\nfields = [{name = "title", kind = "text"}]\n'
+    mine = '[recipes.mine]\nname = "linear-fast"\nparams.words.most = 900\n'
+    space = f"{mine}[recipes.mine.space]\nmodel.C = [0.5, 2]\n"
+    (own / "shelf.toml").write_text(toml + space)
+    rows = [
+        {"id": str(i), "title": f"{'boot' if i % 2 else 'lamp'} number {i % 9}", "label": i % 2} for i in range(200)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    monkeypatch.setenv("AISLE_CATALOGS", str(own))
+    from core.settings import get_settings
+
+    get_settings.cache_clear()
+    ingest.fn("shelf", [str(tmp_path / "rows.jsonl")])
+    found = tune.fn("shelf", recipe="mine")
+    assert sorted(trial["tried"]["model.C"] for trial in found.trials) == [0.5, 2]
+    # What is to be copied is TOML that a catalogue takes, and makes the winner its recipe.
+    how = use(found)
+    copied = tomllib.loads(how["toml"])["recipes"]["mine"]
+    assert copied == {
+        "name": "linear-fast",
+        "params": {"words": {"most": 900}, "model": {"C": found.best["tried"]["model.C"]}},
+    }
+    assert run(how["command"].split()[1:]) == 0
+
+    (own / "shelf.toml").write_text(toml + space.replace("model.C", "model.c"))
+    with pytest.raises(UnknownRecipe, match=r"recipes\.mine\.space\.model\.c"):
+        tune.fn("shelf", recipe="mine")
+
+
+def test_without_labels_a_search_says_what_to_do(home: Path) -> None:
+    with pytest.raises(NotEnoughLabels, match="aisle ingest demo"):
+        tune.fn("demo")
+
+
+def test_progress_is_told_trial_by_trial(home: Path, day: str) -> None:
+    ingest.fn("demo", [day])
+    told: list[tuple[str, int, int]] = []
+    stop = listen(lambda *what: told.append(what))
+    try:
+        tune.fn("demo", recipe="linear-fast", trials=3)
+    finally:
+        stop()
+    assert [entry for entry in told if entry[0] == "try recipe"] == [("try recipe", i, 3) for i in (1, 2, 3)]
+
+
+def test_the_command_prints_trials_the_winner_and_how_to_use_it(
+    home: Path, day: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingest.fn("demo", [day])
+    words = ["tune", "demo", "--recipe", "linear-fast", "--set", "words.min_rows=2", "--set", "words.ngrams=1"]
+    assert run(words) == 0
+    out, err = capsys.readouterr()
+    assert "3 trials of linear-fast" in out
+    assert "best: model.C " in out
+    assert "--set words.min_rows=2 --set words.ngrams=1 --set model.C=" in out
+    assert "[recipe.params]" in out
+    assert err == "", "no progress where nobody watches"
+    assert run([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["use"]["command"].startswith("aisle train demo --recipe linear-fast --set words.min_rows=2")
+    assert run(["tune", "demo", "--set", "model.c=1"]) == 1
+    assert "did you mean model.C" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_as_a_prefect_flow_run_a_search_finds_the_same(home: Path, tmp_path: Path, day: str) -> None:
+    ingest.fn("demo", [day])
+    here = tune.fn("demo", recipe="linear-fast", trials=2)
+    command = ["tune", "demo", "--recipe", "linear-fast", "--trials", "2", "--json", "--prefect"]
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
+    done = subprocess.run(
+        [sys.executable, "-m", "aisle", *command],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    there = json.loads(done.stdout)
+    assert [t["accuracy"] for t in there["trials"]] == [t["accuracy"] for t in here.trials]

@@ -1,0 +1,119 @@
+"""Files without a label column, once there is a champion: noticed, said, and no label is lost to them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from core.settings import get_settings
+from tests.stored import crown
+from warehouse.home import get_home
+from warehouse.query import query
+from warehouse.runs import open_run
+
+TOML = """
+title = "A shop"
+id = "sku"
+keep = ["maker"]
+
+[label]
+column = "category"
+
+[[fields]]
+name = "title"
+kind = "text"
+
+[[fields]]
+name = "price"
+kind = "number"
+"""
+LABELLED = (
+    "sku,title,price,maker,category\n1,Red boots,9.90,Acme,Shoes\n2,Green lamp,FREE,Acme,Lamps\n3,Blue boots,1,Acme,\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def shop_with_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any, aisle: Any) -> None:
+    """The catalogue `shop` with three products, of which two have a label, and a champion."""
+    (tmp_path / "catalogues").mkdir()
+    (tmp_path / "catalogues" / "shop.toml").write_text(TOML)
+    monkeypatch.setenv("AISLE_CATALOGS", str(tmp_path / "catalogues"))
+    get_settings.cache_clear()
+    assert aisle("ingest", "shop", str(write("labelled.csv", LABELLED)))[0] == 0
+    with open_run("shop", "train") as run:
+        crown(run, "v1", "digest-1")
+
+
+def stored() -> list[tuple[Any, ...]]:
+    return query(get_home(), "SELECT product_id, title, known_label, row_hash FROM products ORDER BY product_id").rows
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_file_without_a_label_column_takes_no_stored_label_back(aisle: Any, tmp_path: Path, form: str):
+    before = stored()
+    frame = pl.DataFrame(
+        {
+            "sku": ["1", "2", "4"],
+            "title": ["Red boots", "Green lamp with shade", "Pink boots"],
+            "price": ["9.90", "FREE", "3"],
+            "maker": ["Acme", "Acme", "Acme"],
+        }
+    )
+    source = tmp_path / f"tomorrow.{form}"
+    {"csv": frame.write_csv, "jsonl": frame.write_ndjson, "parquet": frame.write_parquet}[form](source)
+    result = json.loads(aisle("ingest", "shop", str(source), "--json")[1])
+    assert {name: result["rows"][name] for name in ("stored", "unchanged")} == {"stored": 2, "unchanged": 1}
+    assert result["warnings"]["category_no_column"] == 3
+    assert result["meanings"]["category_no_column"].startswith("no column category: ")
+    after = stored()
+    assert after[0] == before[0]
+    assert [row[:3] for row in after] == [
+        ("1", "Red boots", "Shoes"),
+        ("2", "Green lamp with shade", "Lamps"),
+        ("3", "Blue boots", None),
+        ("4", "Pink boots", None),
+    ]
+    again = json.loads(aisle("ingest", "shop", str(source), "--json")[1])
+    assert again["rows"]["unchanged"] == 3
+    _, out, _ = aisle("ingest", "shop", str(source))
+    assert "3 rows: no column category: new products have no label, stored ones keep theirs" in out
+
+
+def test_a_label_column_that_is_empty_does_take_a_label_back(aisle: Any, write: Any):
+    assert aisle("ingest", "shop", str(write("a.csv", LABELLED.replace("Shoes", ""))))[0] == 0
+    assert stored()[0][2] is None
+    null = json.dumps({"sku": "2", "title": "Green lamp", "maker": "Acme", "category": None})
+    assert aisle("ingest", "shop", str(write("a.jsonl", null + "\n")))[0] == 0
+    assert stored()[1][2] is None
+
+
+@pytest.mark.parametrize("name", ["categry", "Category", "categories"])
+def test_a_mistyped_label_column_is_refused_with_a_champion_too(aisle: Any, write: Any, name: str):
+    before = stored()
+    source = write("a.csv", LABELLED.replace("category", name).replace("Red", "Dark red"))
+    code, out, _ = aisle("ingest", "shop", str(source), "--json")
+    told = json.loads(out)
+    assert (code, told["error"]) == (1, "ColumnMissing")
+    assert f"no column 'category' in the header, but '{name}'" in told["message"]
+    assert "forbidden" in told["hint"]
+    assert stored() == before
+
+
+def test_what_is_no_number_is_counted_in_the_summary_and_on_the_page(aisle: Any, write: Any):
+    text = LABELLED + '4,Grey boots,"1.299,00",Acme,Shoes\n5,Pink boots,,Acme,Shoes\n'
+    source = str(write("numbers.csv", text))
+    result = json.loads(aisle("ingest", "shop", source, "--json")[1])
+    assert result["warnings"] == {"price_not_a_number": 2}
+    page = json.loads(Path(result["reports"]["validation"]).with_suffix(".json").read_text())
+    assert {column["name"]: column["unread"] for column in page["columns"]} == {
+        "sku": None,
+        "category": None,
+        "title": None,
+        "price": 2,
+        "maker": None,
+    }
+    assert "2 rows: price is not a number: stored without" in aisle("ingest", "shop", source)[1]

@@ -1,0 +1,184 @@
+"""Predictions as one file that stands alone: Parquet, CSV or DuckDB, or as an outside contract wants them.
+
+The file appears complete or not at all: it is written beside its place and renamed into it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+
+from catalogs.product import PATH_SEPARATOR
+from catalogs.spec import CatalogSpec
+from core.errors import NothingPublished, UsageError
+from core.settings import get_settings
+from warehouse.home import Home, naming_disk_errors
+from warehouse.query import naming_sql_errors, published
+from warehouse.statements import column, quoted
+
+__all__ = ["CONTRACT_FILES", "FORMATS", "Exported", "Filters", "Format", "export", "export_contract"]
+
+Format = Literal["parquet", "csv", "duckdb"]
+FORMATS: dict[str, Format] = {".parquet": "parquet", ".csv": "csv", ".duckdb": "duckdb"}
+"""Format by the ending of a file's name."""
+
+CONTRACT_FILES = {"asos": "predictions_test_text.csv"}
+"""Contracts that have a file, and what it is called."""
+
+# CSV has no lists: they are written as JSON.
+_NESTED = ("label_path", "reasons")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which predictions are exported.
+
+    Attributes:
+        decision: only `accepted` or `review`.
+        labels: only these labels; of a label path also what lies below.
+        least: only from this confidence on.
+        unlabelled: only products without a label in the source.
+    """
+
+    decision: str | None = None
+    labels: tuple[str, ...] = ()
+    least: float | None = None
+    unlabelled: bool = False
+
+    def sql(self, catalog: str) -> str:
+        """The condition on the view `predictions`."""
+        conditions = [f"predictions.catalog = {quoted(catalog)}"]
+        if self.decision is not None:
+            conditions.append(f"decision = {quoted(self.decision)}")
+        if self.labels:
+            below = [
+                f"label = {quoted(one)} OR starts_with(label, {quoted(one + PATH_SEPARATOR)})" for one in self.labels
+            ]
+            conditions.append(f"({' OR '.join(below)})")
+        if self.least is not None:
+            conditions.append(f"confidence >= {self.least!r}")
+        if self.unlabelled:
+            conditions.append("predictions.known_label IS NULL")
+        return " AND ".join(conditions)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    format: str
+    rows: int
+
+
+def export(home: Home, catalog: str, path: Path, kind: Format, filters: Filters, *, replace: bool = False) -> Exported:
+    """Write a catalogue's current predictions.
+
+    Args:
+        home: where they lie.
+        catalog: whose predictions.
+        path: the file to write.
+        kind: its format.
+        filters: which of them.
+        replace: whether a file that is there may be replaced.
+
+    Raises:
+        UsageError: the file is there already, or its folder is not.
+        NothingPublished: nothing is stored of this catalogue.
+    """
+    chosen = f"SELECT * FROM predictions WHERE {filters.sql(catalog)}"
+    with _beside(path, replace=replace) as beside, _engine(home, catalog, beside) as connection:
+        if kind == "duckdb":
+            connection.execute(f"ATTACH {quoted(str(beside))} AS exported")
+            connection.execute(f"CREATE TABLE exported.predictions AS {chosen}")
+            rows = _count(connection, "exported.predictions")
+            connection.execute("DETACH exported")
+        else:
+            nested = ", ".join(f"to_json({name})::VARCHAR AS {name}" for name in _NESTED)
+            given = chosen.replace("*", f"* REPLACE ({nested})", 1) if kind == "csv" else chosen
+            rows = _copy(connection, given, beside, "csv, HEADER" if kind == "csv" else "parquet, COMPRESSION zstd")
+    return Exported(path, kind, rows)
+
+
+def export_contract(home: Home, spec: CatalogSpec, path: Path, *, replace: bool = False) -> Exported:
+    """Write what the prototype of the contract `asos` writes: its label for every product that came without one.
+
+    That file is a pandas Series without a name, written by its `to_csv`: the id's column, then a column called `0`.
+    Rows stand in the order in which they were first stored, which is that of the source.
+
+    Raises:
+        UsageError, NothingPublished: as for `export`.
+    """
+    own = f"catalog = {quoted(spec.name)}"
+    chosen = (
+        f'SELECT product_id AS {column(spec.id or "product_id")}, predictions.label AS "0" FROM predictions JOIN '
+        f"(SELECT product_id, first_seq FROM tables.state WHERE {own}) USING (product_id) "
+        f"WHERE {Filters(unlabelled=True).sql(spec.name)} ORDER BY first_seq"
+    )
+    with _beside(path, replace=replace) as beside, _engine(home, spec.name, beside) as connection:
+        rows = _copy(connection, chosen, beside, "csv, HEADER")
+    return Exported(path, "csv", rows)
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, sql: str, path: Path, how: str) -> int:
+    copied = connection.execute(f"COPY ({sql}) TO {quoted(str(path))} (FORMAT {how})").fetchone()
+    return int(copied[0]) if copied else 0
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    counted = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return int(counted[0]) if counted else 0
+
+
+@contextmanager
+def _beside(path: Path, *, replace: bool) -> Iterator[Path]:
+    """A place beside `path`, renamed to it when the block ends without an error."""
+    _refuse_unless_free(path, replace=replace)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with naming_disk_errors(path):
+            yield beside
+            _refuse_unless_free(path, replace=replace)  # somebody may have written it meanwhile
+            beside.replace(path)
+    finally:
+        for left in (beside, beside.with_name(f"{beside.name}.wal")):
+            left.unlink(missing_ok=True)
+
+
+def _refuse_unless_free(path: Path, *, replace: bool) -> None:
+    if path.is_dir():
+        raise UsageError("is a folder", where=str(path), hint="name a file in it")
+    if path.exists() and not replace:
+        raise UsageError("is there already", where=str(path), hint="name another file, or replace it with --force")
+    if not path.parent.is_dir():
+        raise UsageError("there is no such folder", where=str(path.parent), hint="make it first")
+
+
+@contextmanager
+def _engine(home: Home, catalog: str, beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB with the published views, within its memory limit. The SQL is our own: nothing of it is a person's."""
+    database = published(home)
+    if catalog not in home.catalogs():
+        raise NothingPublished(
+            f"nothing is stored of catalogue {catalog}",
+            where=str(home.root),
+            hint=f"run `aisle run {catalog} SOURCE` first",
+        )
+    spill = beside.with_name(f"{beside.name}.spill")
+    with duckdb.connect() as connection, naming_sql_errors(f"export of {catalog}"):
+        try:
+            connection.execute(f"SET memory_limit = {quoted(get_settings().memory_limit)}")
+            connection.execute(f"SET temp_directory = {quoted(str(spill))}")
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"ATTACH {quoted(str(database))} AS published (READ_ONLY)")
+            connection.execute("USE published")
+            yield connection
+        finally:
+            shutil.rmtree(spill, ignore_errors=True)
