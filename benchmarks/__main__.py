@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bulk, labels, single, solvers, training, vectoriser
+from benchmarks import accuracy, bulk, fields, labels, single, solvers, training, vectoriser
 from benchmarks.machine import describe
 from benchmarks.options import Options
 from benchmarks.results import Report, write
@@ -17,6 +18,8 @@ BENCHMARKS: dict[str, tuple[Callable[[Options], Report], str]] = {
     "vectoriser": (vectoriser.run, "TextVectoriser beside TfidfVectorizer: same matrix? how much faster?"),
     "single": (single.run, "milliseconds for one product, beside pipeline.predict([text])"),
     "solvers": (solvers.run, "LinearSVC, AdaGrad and averaged SGD: accuracy and seconds"),
+    "accuracy": (accuracy.run, "the recipes on the real sets, beside TfidfVectorizer and LinearSVC"),
+    "fields": (fields.run, "what each field of a catalogue is worth"),
     "labels": (labels.run, "text to labels in memory, beside scikit-learn and fastText"),
     "training": (training.run, "`aisle train` beside scikit-learn and fastText (1.25 million products)"),
     "bulk": (bulk.run, "a file to predictions in SQL, and the peak memory (1.25 million products)"),
@@ -30,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if unknown := [name for name in asked.names if name not in BENCHMARKS]:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended from outside"))  # not without its child and files
     failed = []
     for name in asked.names or BENCHMARKS:
         machine = describe()

@@ -47,7 +47,8 @@ def run(options: Options) -> Report:
         "accuracy",
         "Accuracy on the real sets",
         "Each recipe with the catalogue's own parameters, fitted and measured as the protocol below says. “Plain” is "
-        "scikit-learn's TfidfVectorizer on all text joined under LinearSVC, all defaults but the n-grams.",
+        "scikit-learn's TfidfVectorizer on all text joined under LinearSVC, all defaults but the n-grams and the "
+        "tolerance (0.1, liblinear's own).",
         [
             Column("rows", "rows measured"),
             Column("accuracy", "accuracy", ".4f"),
@@ -126,7 +127,8 @@ def _plain(split: Split, spec: CatalogSpec, ngrams: tuple[int, int]) -> pl.Serie
     def texts(frame: pl.DataFrame) -> list[str]:
         return frame.select(pl.concat_str(spec.text_fields, separator=" ", ignore_nulls=True)).to_series().to_list()
 
-    model = make_pipeline(TfidfVectorizer(ngram_range=ngrams), LinearSVC())
+    # liblinear's own tolerance: hours less on hundreds of labels, the same third digit.
+    model = make_pipeline(TfidfVectorizer(ngram_range=ngrams), LinearSVC(tol=0.1))
     model.fit(texts(split.train), joined(split.train["known_path"]).to_list())
     given = [str(label) for label in model.predict(texts(split.test))]
     return pl.Series(given, dtype=pl.String).str.split(PATH_SEPARATOR)

@@ -259,3 +259,14 @@ def test_subwords_of_known_words_fold_into_their_weights() -> None:
     field.weigh(coefficients)
     got = sum(part.rows.to_csr() @ part.weights for part in field.parts(texts))
     assert np.abs(got - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("pattern", [WORD, WORD_WITH_MARKS])
+@given(st.lists(st.none() | text, max_size=4))
+def test_splitting_at_what_is_no_word_finds_what_the_pattern_finds(pattern: str, texts: list[str | None]) -> None:
+    given_texts = pl.Series([*texts, *TEXTS, "é ñ é1", "ʼn a\u0301 \u0301b नी x², __ _"], dtype=pl.String)
+    words, lengths = tokenise(given_texts, TokenRule(pattern=pattern))
+    # The same pattern, written so that it is not known to be one of the two.
+    expected, expected_lengths = tokenise(given_texts, TokenRule(pattern=f"(?:{pattern})"))
+    assert words.to_list() == expected.to_list()
+    assert lengths.tolist() == expected_lengths.tolist()
