@@ -20,7 +20,7 @@ _SCORE = "{:.5f}"
 def tuned(result: TuneResult) -> str:
     """The best trials, the winner, and what to copy to use it."""
     tried = f"{count(len(result.trials))} trials of {result.recipe}"
-    lines = [f"{result.catalog}: {tried} on {count(result.rows)} rows in {result.folds} folds (run {result.run_id})"]
+    lines = [f"{result.catalog}: {tried} on {count(result.rows)} rows in {_folds(result)} (run {result.run_id})"]
     varied = sorted(result.space)
     rows = [
         [place, *(trial["tried"][key] for key in varied), *_scores(trial), f"{trial['fit_s']:.1f}"]
@@ -30,9 +30,9 @@ def tuned(result: TuneResult) -> str:
     left = len(result.trials) - TRIALS_SHOWN
     if left > 0:
         lines.append(f"… and {left:,} more: --json has them all, and so has the view trials")
+    lines += [f"failed: {_varied(one['tried'])}: {one['error']}: {one['message']}" for one in result.failed]
     best = result.best
-    chosen = ", ".join(f"{key} {value}" for key, value in best["tried"].items()) or "nothing was varied"
-    lines += ["", f"best: {chosen}, accuracy {_SCORE.format(best['accuracy'])} (mean of the folds)"]
+    lines += ["", f"best: {_varied(best['tried'])}, accuracy {_SCORE.format(best['accuracy'])} (mean of the folds)"]
     how = use(result)
     return "\n".join([*lines, "", "to try it:", f"  {how['command']}", "", "to keep it, in the TOML:", how["toml"]])
 
@@ -51,6 +51,17 @@ def use(result: TuneResult) -> dict[str, Any]:
     params = [f"{name} = {_toml(value)}" for name, value in kept.items()]
     lines = [f"[{key}]", f'name = "{result.family}"', *([f"[{key}.params]", *params] if params else [])]
     return {"options": options, "command": command, "toml": "\n".join(f"  {line}" for line in lines)}
+
+
+def _folds(result: TuneResult) -> str:
+    """How many folds, and how many of them and of the rows a score comes from where that is not all."""
+    if result.folds_scored == result.folds:
+        return f"{result.folds} folds"
+    return f"{result.folds} folds, {result.folds_scored} of them scored: {count(result.rows_scored)} rows"
+
+
+def _varied(tried: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in tried.items()) or "nothing was varied"
 
 
 def _scores(trial: dict[str, Any]) -> list[str]:

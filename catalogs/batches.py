@@ -152,7 +152,8 @@ def missing_labels(present: Iterable[str], spec: CatalogSpec, name: str, *, plac
 
     Raises:
         ColumnMissing: one is missing, and a column that the catalogue does not know is called nearly so: a mistyped
-            label column would pass for products that nobody has labelled.
+            label column would pass for products that nobody has labelled. Or some columns of a path are there and
+            others are not: the labels would end early, and cut those that are stored.
     """
     there = set(present)
     missing = tuple(column for column in spec.label.source_columns if column not in there)
@@ -162,6 +163,11 @@ def missing_labels(present: Iterable[str], spec: CatalogSpec, name: str, *, plac
             text = f"no column '{column}' in the {place}, but '{near[0]}'"
             hint = f"call it {column} if it holds the label; if not, list it under forbidden in the catalogue's TOML"
             raise ColumnMissing(text, where=name, hint=hint)
+    if missing and len(missing) < len(spec.label.source_columns):
+        listed = ", ".join(f"'{column}'" for column in missing)
+        text = f"no {'column' if len(missing) == 1 else 'columns'} {listed} in the {place}, but others of the label"
+        columns = ", ".join(spec.label.source_columns)
+        raise ColumnMissing(text, where=name, hint=f"give all columns of the label ({columns}) or none of them")
     return missing
 
 

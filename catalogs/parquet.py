@@ -44,23 +44,38 @@ def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label:
     names = {column.strip(): column for column in reversed(stored)}
     refuse_missing(names, required_columns(spec, need_label=need_label), file.name, place="Parquet schema")
     unlabelled = missing_labels(names, spec, file.name, place="Parquet schema")
-    raw = [column for column, kind in stored.items() if not _holds_bytes(kind)]
     columns = [
         _as_declared(names[column], stored[names[column]], kind).alias(column)
-        if column in names and (stored[names[column]] == pl.Binary or not _holds_bytes(stored[names[column]]))
+        if column in names and _readable(stored[names[column]])
         else pl.lit(None, dtype=kind).alias(column)
         for column, kind in raw_schema(spec).items()
         if column not in (SOURCE_ROW, RAW)
     ]
+    raw = _raw(stored).alias(RAW)
     row = 1
     try:
         for part in scan.collect_batches(chunk_size=batch_rows, maintain_order=True):
             numbers = pl.int_range(row, row + part.height, dtype=pl.Int64).alias(SOURCE_ROW)
-            frame = part.select(numbers, pl.struct(raw).struct.json_encode().alias(RAW), *columns)
+            frame = part.select(numbers, raw, *columns)
             yield Rejects().batch(frame, unlabelled)
             row += part.height
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(file.name, error) from error
+
+
+def _raw(stored: dict[str, pl.DataType]) -> pl.Expr:
+    """The row as JSON, as far as it can be written so: bytes that are a column of their own as the text they hold."""
+    values = [
+        _as_text(pl.col(column), kind).alias(column) if kind == pl.Binary else pl.col(column)
+        for column, kind in stored.items()
+        if _readable(kind)
+    ]
+    return pl.struct(values).struct.json_encode() if values else pl.lit("{}")
+
+
+def _readable(kind: pl.DataType) -> bool:
+    """Whether values of that type can be had as text: bytes can, but not inside of lists and structs."""
+    return kind == pl.Binary or not _holds_bytes(kind)
 
 
 def _holds_bytes(kind: pl.DataType) -> bool:
@@ -92,8 +107,24 @@ def _as_text(value: pl.Expr, stored: pl.DataType) -> pl.Expr:
     if isinstance(stored, pl.Struct):
         return value.struct.json_encode()
     if stored == pl.Binary:
-        return value.cast(pl.String, strict=False)
+        return value.map_batches(_decoded, return_dtype=pl.String)
     return value.cast(pl.String)
+
+
+def _decoded(values: pl.Series) -> pl.Series:
+    """Bytes as UTF-8 text; null where they are none."""
+    try:
+        return values.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        # One such value fails the column, with strict=False too.
+        return pl.Series(values.name, [_text_of(value) for value in values], dtype=pl.String)
+
+
+def _text_of(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _damaged(name: str, error: Exception) -> SourceCorrupt:

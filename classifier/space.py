@@ -48,7 +48,7 @@ def space_of(spec: CatalogSpec, name: str | None, fixed: Mapping[str, str], rows
         spec: the catalogue; a space in its TOML replaces the recipe's own.
         name: the recipe; the catalogue's default when None.
         fixed: parameters that the caller holds to one value; they are not tried out.
-        rows: training rows of a trial; they decide which solver a linear recipe uses.
+        rows: training rows; they decide which solver a linear recipe uses.
 
     Raises:
         UnknownRecipe: no such recipe; a parameter that it does not have or that cannot be tried out, no list of values,

@@ -7,6 +7,7 @@ then a flow run like any other under Prefect, and a plain function call without 
 
 from __future__ import annotations
 
+import logging
 import os
 
 # Before prefect is imported: it reads its settings then. Nobody's usage is reported unless they ask for it.
@@ -42,6 +43,7 @@ PROGRESS_EVERY = 10
 """Parts between two updates of a progress artifact: each is a request to the server."""
 
 _listeners: list[Progress] = []
+_log = logging.getLogger("aisle.orchestration")
 
 
 def listen(progress: Progress) -> Callable[[], None]:
@@ -77,22 +79,45 @@ class Step(Task[P, R]):
             return cast("list[R]", [self._told(f.result(), i, len(todo)) for i, f in enumerate(futures, 1)])
 
     def _each_as_tasks(self, todo: list[Any], fixed: dict[str, Any]) -> list[R]:
-        from prefect.artifacts import create_progress_artifact, update_progress_artifact
-
-        key = str(self.name).replace(" ", "-")
-        shown = cast("UUID", create_progress_artifact(0.0, key=key, description=f"{self.name}: {len(todo)} parts"))
+        shown = _Progress(str(self.name), len(todo))
         futures = [self.submit(item, **fixed) for item in todo]
         results = []
         for done, future in enumerate(futures, 1):
             results.append(self._told(future.result(), done, len(todo)))
             if done == len(todo) or done % PROGRESS_EVERY == 0:
-                update_progress_artifact(shown, progress=100.0 * done / len(todo))
+                shown.update(done)
         return results
 
     def _told(self, result: Any, done: int, total: int) -> Any:
         for progress in _listeners:
             progress(str(self.name), done, total)
         return result
+
+
+class _Progress:
+    """A progress artifact of the active run. It is for eyes: a server that cannot take it stops no work."""
+
+    def __init__(self, name: str, total: int) -> None:
+        from prefect.artifacts import create_progress_artifact
+
+        self.total = total
+        key, description = name.replace(" ", "-"), f"{name}: {total} parts"
+        self.id = self._attempt(lambda: create_progress_artifact(0.0, key=key, description=description))
+
+    def update(self, done: int) -> None:
+        """Show how many parts are done."""
+        from prefect.artifacts import update_progress_artifact
+
+        artifact = self.id
+        if artifact is not None:
+            self._attempt(lambda: update_progress_artifact(artifact, progress=100.0 * done / self.total))
+
+    def _attempt(self, call: Callable[[], Any]) -> UUID | None:
+        try:
+            return cast("UUID | None", call())
+        except Exception as error:  # noqa: BLE001 - whatever a server may answer
+            _log.warning("progress is not shown: %s", error)
+            return None
 
 
 def _retry_if_it_may_pass(_task: Any, _run: Any, state: Any) -> bool:

@@ -8,7 +8,7 @@ from core.orchestration import run_name, task_runner
 from tasks.plan_search import plan_search
 from tasks.record_trials import record_trials
 from tasks.results import TuneResult
-from tasks.try_recipe import try_recipe
+from tasks.try_recipe import forget_features, try_recipe
 from warehouse.runs import open_run
 
 
@@ -23,9 +23,13 @@ def tune(
     """Try out the recipe's space on the training rows, trials side by side. No model is made, no champion changed.
 
     `overrides` are parameters held to one value; `trials` bounds how many points of the space are tried.
+    A trial that fails with a named error is told, and the others are kept.
     """
     with open_run(catalog, "tune") as run:
         search = plan_search(run.run_id, recipe, overrides, trials, folds)
-        tried = try_recipe.each(search.trials)
-        ranked = record_trials(run.run_id, search, tried)
-        return TuneResult.of(run, search, ranked)
+        try:
+            ended = try_recipe.each(search.trials)
+        finally:
+            forget_features()
+        ranked = record_trials(run.run_id, search, ended)
+        return TuneResult.of(run, search, ranked, ended)

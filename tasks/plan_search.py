@@ -69,7 +69,7 @@ def plan_search(
     fixed = overrides or {}
     split = split_rows.fn(run_id, recipe, fixed)
     count = folds or folds_of(split.recipe)
-    space = space_of(spec, recipe, fixed, split.train.height * (count - 1) // count)
+    space = space_of(spec, recipe, fixed, split.train.height)
     seed = get_settings().seed
     rows_file = run.staging / "rows.parquet"
     split.train.write_parquet(rows_file)

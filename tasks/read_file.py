@@ -14,6 +14,7 @@ from catalogs.lines import ahead
 from catalogs.normalise import normalise, unread_numbers
 from catalogs.readers import RawBatch, read
 from catalogs.spec import CatalogSpec
+from core.errors import ColumnMissing
 from core.orchestration import step
 from core.settings import get_settings
 from expectations.decide import decide
@@ -26,6 +27,12 @@ from warehouse.ingest import Stage, Staged
 NOT_A_NUMBER = "{}_not_a_number"
 NO_COLUMN = "{}_no_column"
 """Names of the warnings that are no rule's, by column."""
+
+TOO_EARLY = (
+    "A file without labels is accepted once there is a model: ingest the labelled file by itself and train first "
+    "(aisle ingest {0} FILE, aisle train {0})"
+)
+"""Hint for a file without labels where there is no champion, by catalogue."""
 
 PROFILED_ROWS = 10_000
 """Rows at the start of a file from which its columns are described on the validation page."""
@@ -69,8 +76,8 @@ def read_file(job: FileJob) -> FileRead:
         unlabelled = batch.unlabelled
     warnings.update({NOT_A_NUMBER.format(column): count for column, count in found.unread.items()})
     warnings.update({NO_COLUMN.format(column): counts["read"] for column in unlabelled})
-    has_label = spec.label.source_columns[0] not in unlabelled
-    found.staged = Staged(job.file.name, counts["read"], counts["rejected"], dict(warnings), has_label)
+    # A file has all columns of the label or none: one with some of them was refused.
+    found.staged = Staged(job.file.name, counts["read"], counts["rejected"], dict(warnings), not unlabelled)
     return found
 
 
@@ -80,17 +87,24 @@ def meanings(warnings: Iterable[str], spec: CatalogSpec) -> dict[str, str]:
     known |= {
         NOT_A_NUMBER.format(field.column): f"{field.column} is not a number: stored without" for field in spec.fields
     }
-    first = spec.label.source_columns[0]
     for column in spec.label.source_columns:
-        what = "new products have no label, stored ones keep theirs" if column == first else "labels end before it"
-        known[NO_COLUMN.format(column)] = f"no column {column}: {what}"
+        what = f"no column {column}: new products have no label, stored ones keep theirs"
+        known[NO_COLUMN.format(column)] = what
     return {name: known[name] for name in warnings}
 
 
 def _normalised(job: FileJob, spec: CatalogSpec) -> Iterator[tuple[RawBatch, pl.DataFrame]]:
     """Each batch as it was read, and as products."""
-    for batch in read(job.file, spec, get_settings().batch_rows, need_label=job.need_label):
-        yield batch, normalise(batch.frame, spec, job.file.name)
+    try:
+        for batch in read(job.file, spec, get_settings().batch_rows, need_label=job.need_label):
+            yield batch, normalise(batch.frame, spec, job.file.name)
+    except ColumnMissing as error:
+        unlabelled = all(f"'{column}'" in error.message for column in spec.label.source_columns)
+        if not (job.need_label and unlabelled):
+            raise
+        # The file may be right, and only too early.
+        hint = f"{error.hint}{'' if (error.hint or '').endswith('?') else '.'} {TOO_EARLY.format(spec.name)}"
+        raise ColumnMissing(error.message, where=error.where, hint=hint) from error
 
 
 def _profile(frame: pl.DataFrame, spec: CatalogSpec) -> list[ColumnProfile]:

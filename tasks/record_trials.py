@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
+
 from core.orchestration import artifact_table, step
 from tasks import tracking
 from tasks.plan_search import Search
-from tasks.try_recipe import Tried, forget_features
+from tasks.try_recipe import Failed, Tried
 from warehouse.runs import joined
 from warehouse.trials import TrialRecord, record
 
 
 @step("record trials")
-def record_trials(run_id: str, search: Search, tried: list[Tried]) -> list[TrialRecord]:
-    """Write every trial down; the best first, and of equals the one that comes first in the grid."""
+def record_trials(run_id: str, search: Search, ended: Sequence[Tried | Failed]) -> list[TrialRecord]:
+    """Write every trial that finished down; the best first, and of equals the one that comes first in the grid.
+
+    Raises:
+        AisleError: that of the first trial, when none finished.
+    """
     run = joined(run_id)
-    forget_features()
+    tried = [one for one in ended if isinstance(one, Tried)]
+    if not tried:
+        raise next(one.error for one in ended if isinstance(one, Failed))
     ranked = sorted(tried, key=lambda one: (-one.scored.accuracy, one.trial.number))
     found = [_recorded(search, one) for one in ranked]
     record(run, found)
@@ -28,20 +37,14 @@ def record_trials(run_id: str, search: Search, tried: list[Tried]) -> list[Trial
 
 
 def _recorded(search: Search, one: Tried) -> TrialRecord:
-    scored = one.scored
     return TrialRecord(
         trial=one.trial.number,
         recipe=search.recipe,
         params=one.trial.recipe.settings,
         tried=one.trial.tried,
         data_digest=search.data_digest,
-        rows=scored.rows,
         folds=search.folds,
         seed=one.trial.seed,
-        accuracy=scored.accuracy,
-        macro_f1=scored.macro_f1,
-        weighted_f1=scored.weighted_f1,
-        by_fold=scored.by_fold,
-        fit_s=scored.fit_s,
         tried_at=one.at,
+        **asdict(one.scored),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -12,6 +13,7 @@ import polars as pl
 from catalogs import registry
 from catalogs.product import join_path
 from tasks.read_file import meanings
+from tasks.try_recipe import Failed
 from warehouse.places import places
 from warehouse.registry import champion
 
@@ -24,9 +26,13 @@ if TYPE_CHECKING:
     from tasks.read_file import FileRead
     from tasks.register_model import Registered
     from tasks.split_rows import Split
+    from tasks.try_recipe import Tried
     from warehouse.runs import Run
     from warehouse.scoring import Plan
     from warehouse.trials import TrialRecord
+
+# Of a trial's record: what the search says once, and when the trial ended.
+_SAME_FOR_ALL = {"recipe", "data_digest", "folds", "seed", "tried_at"}
 
 PLACES = ("read", "accepted", "review", "pending", "rejected", "repeated", "unchanged", "removed")
 
@@ -127,8 +133,11 @@ class TuneResult(_AsDict):
         family: the built-in recipe that `recipe` is a variant of.
         space: parameter → values; `fixed` are those that the caller held to one value.
         rows: training rows, and `data_digest` their sha256.
-        trials: the best first: trial, tried, accuracy (mean of the folds), macro_f1, weighted_f1, by_fold, fit_s.
-        best: the first of them.
+        folds: parts that the rows were cut into; `folds_scored` of them were scored, `rows_scored` rows.
+        trials: the best first: trial, tried, params, rows, accuracy (mean of the folds), macro_f1, weighted_f1,
+            by_fold, fit_s.
+        failed: the trials that did not finish: trial, tried, and the error as error, message, where, hint.
+        best: the first of the trials.
     """
 
     catalog: str
@@ -140,14 +149,23 @@ class TuneResult(_AsDict):
     rows: int
     data_digest: str
     folds: int
+    folds_scored: int
+    rows_scored: int
     trials: list[dict[str, Any]]
+    failed: list[dict[str, Any]]
     best: dict[str, Any]
 
     @classmethod
-    def of(cls, run: Run, search: Search, ranked: list[TrialRecord]) -> Self:
+    def of(cls, run: Run, search: Search, ranked: list[TrialRecord], ended: Sequence[Tried | Failed]) -> Self:
         """From what the steps found."""
-        names = ("trial", "tried", "params", "accuracy", "macro_f1", "weighted_f1", "by_fold", "fit_s")
-        trials = [{name: getattr(trial, name) for name in names} for trial in ranked]
+        trials = [
+            {name: value for name, value in asdict(trial).items() if name not in _SAME_FOR_ALL} for trial in ranked
+        ]
+        failed = [
+            {"trial": one.trial.number, "tried": one.trial.tried, **one.error.as_dict()}
+            for one in ended
+            if isinstance(one, Failed)
+        ]
         return cls(
             catalog=run.catalog,
             run_id=run.run_id,
@@ -158,7 +176,10 @@ class TuneResult(_AsDict):
             rows=search.rows,
             data_digest=search.data_digest,
             folds=search.folds,
+            folds_scored=max(trial.folds_scored for trial in ranked),
+            rows_scored=max(trial.rows for trial in ranked),
             trials=trials,
+            failed=failed,
             best=trials[0],
         )
 

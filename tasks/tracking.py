@@ -9,6 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ class Tracked:
 
 def of_trial(run: Run, trial: TrialRecord) -> Tracked:
     """A trial of a search."""
-    names = ("accuracy", "macro_f1", "weighted_f1", "fit_s", "rows", "folds")
+    names = ("accuracy", "macro_f1", "weighted_f1", "fit_s", "rows", "folds", "folds_scored")
     return Tracked(
         name=f"{run.run_id} trial {trial.trial}",
         params={**trial.params, "seed": trial.seed},
@@ -79,13 +80,29 @@ def track(catalog: str, runs: Sequence[Tracked]) -> None:
     try:
         client = _client()
         experiment = _experiment(client, f"aisle/{catalog}")
-        for one in runs:
-            _log(client, experiment, one)
+        _log_all(client, experiment, runs)
     except ModuleNotFoundError as error:
         log.warning("MLFLOW_TRACKING_URI is set, but %s is not installed: pip install 'aisle[mlflow]'", error.name)
     except Exception as error:  # noqa: BLE001 - whatever the store has: the run is worth more than its log
         said = " ".join(_bare(str(error)).split())[:MOST_TOLD]
         log.warning("not logged to MLflow, the run itself is kept: MLFLOW_TRACKING_URI=%s: %s", _bare(address), said)
+
+
+def _log_all(client: MlflowClient, experiment: str, runs: Sequence[Tracked]) -> None:
+    """Log runs one by one; what the store refuses of one stops no other.
+
+    Raises:
+        Exception: the first that was met, once all others are logged; at once when the store no longer answers.
+    """
+    first: Exception | None = None
+    for one in runs:
+        try:
+            _log(client, experiment, one)
+        except Exception as error:  # noqa: BLE001 - whatever the store has against this one
+            first = first or error
+            client.get_experiment(experiment)  # fails when the store is gone: then it is not waited for again
+    if first is not None:
+        raise first
 
 
 def _client() -> MlflowClient:
@@ -112,15 +129,20 @@ def _log(client: MlflowClient, experiment: str, one: Tracked) -> None:
     tags = {f"aisle.{key}": value for key, value in one.tags.items()}
     started = None if one.ended_ms is None else one.ended_ms - round(one.took_s * 1000)
     run_id = client.create_run(experiment, start_time=started, run_name=one.name).info.run_id
-    at = one.ended_ms or client.get_run(run_id).info.start_time
-    client.log_batch(
-        run_id,
-        metrics=[Metric(key, value, at, 0) for key, value in one.metrics.items() if value is not None],
-        params=[Param(key, str(value)[:MOST_CHARS]) for key, value in one.params.items()],
-        tags=[RunTag(key, value) for key, value in tags.items()],
-    )
-    for name, text in one.texts.items():
-        client.log_text(run_id, text, name)
+    try:
+        at = one.ended_ms or client.get_run(run_id).info.start_time
+        client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, at, 0) for key, value in one.metrics.items() if value is not None],
+            params=[Param(key, str(value)[:MOST_CHARS]) for key, value in one.params.items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        for name, text in one.texts.items():
+            client.log_text(run_id, text, name)
+    except BaseException:
+        with suppress(Exception):  # what failed first is what is told
+            client.set_terminated(run_id, "FAILED", end_time=one.ended_ms)
+        raise
     client.set_terminated(run_id, end_time=one.ended_ms)
 
 

@@ -13,6 +13,7 @@ from catalogs import registry
 from classifier.recipes import Recipe
 from classifier.space import features_of
 from classifier.trials import Prepared, Scored, prepare
+from core.errors import AisleError
 from core.orchestration import step
 from tasks.plan_search import Trial
 
@@ -26,10 +27,24 @@ class Tried:
     at: datetime
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A trial that these rows or its parameters do not allow, and why."""
+
+    trial: Trial
+    error: AisleError
+
+
 @step("try recipe")
-def try_recipe(trial: Trial) -> Tried:
-    """Cross-validate one recipe. Trials that differ in the estimator's parameters only share their features."""
-    return Tried(trial, _prepared_for(trial).score(trial.recipe, trial.seed), datetime.now(UTC))
+def try_recipe(trial: Trial) -> Tried | Failed:
+    """Cross-validate one recipe. Trials that differ in the estimator's parameters only share their features.
+
+    A named error is part of the answer: it must not cost the search its other trials.
+    """
+    try:
+        return Tried(trial, _prepared_for(trial).score(trial.recipe, trial.seed), datetime.now(UTC))
+    except AisleError as error:
+        return Failed(trial, error)
 
 
 class _Features:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
+import polars as pl
 import pytest
 import scipy.sparse as sp
 from sklearn.naive_bayes import ComplementNB
+from sklearn.svm import LinearSVC
 
+from classifier import training
 from classifier.bayes import blend
 from classifier.calibration import calibration_error, fit_calibration
 from classifier.design import Design, Product
+from classifier.linear import Linear, fit_linear, solver_of
 from classifier.model import fit
-from classifier.recipes import resolve
+from classifier.recipes import LinearParams, RecipeParams, resolve
 from tests.products import shop
 
 LABELS = 4
@@ -47,13 +53,31 @@ def test_what_is_added_is_complement_naive_bayes(design: Design, codes: np.ndarr
     np.testing.assert_allclose(added, scale * weights, rtol=2e-3, atol=2e-4)
 
 
-def test_without_weight_nothing_is_added() -> None:
-    spec, products = shop()
-    plain, blended = (
-        fit(products, spec, resolve(spec, "linear-fast", {"model.bayes": weight}), 0) for weight in ("0", "0.4")
-    )
-    assert not np.array_equal(plain.scores(products.head(50)), blended.scores(products.head(50)))
-    assert "bayes" not in plain.recipe.params.model.model_fields_set or plain.recipe.params.model.bayes == 0
+@pytest.mark.parametrize("weight", [0.0, 0.4])
+def test_without_weight_nothing_is_added(design: Design, codes: np.ndarray, weight: float) -> None:
+    params = LinearParams(solver="svc", bayes=weight)
+    bare = LinearSVC(C=params.C, tol=0.1, random_state=0).fit(design.whole(), codes)
+    fitted = fit_linear(design, codes, LABELS, params, seed=0)
+    assert np.allclose(fitted.coefficients, bare.coef_.T, atol=1e-6) is (weight == 0)
+
+
+@pytest.mark.parametrize("rows", [22_000])
+def test_folds_are_fitted_with_the_solver_of_all_rows(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Four fifths of these rows alone would have another solver: calibration would be that of another model."""
+    params = LinearParams()
+    assert (solver_of(params, rows), solver_of(params, rows * 4 // 5)) == ("adagrad", "svc")
+    used = []
+
+    def fitted(design: Design, codes: np.ndarray, labels: int, params: LinearParams, seed: int) -> Linear:
+        used.append(solver_of(params, design.shape[0], design.nnz))
+        return Linear(np.zeros((design.shape[1], labels), np.float32), np.zeros(labels, np.float32))
+
+    monkeypatch.setattr(training, "fit_linear", fitted)
+    words = sp.csr_matrix((np.ones(rows, np.float32), (np.arange(rows), np.arange(rows) % 7)))
+    layout = training.Layout(np.array([7]), np.zeros(7, bool), np.ones(1))
+    hashes = pl.Series([hashlib.sha256(str(n).encode()).hexdigest() for n in range(rows)])
+    training.out_of_fold(Design([words]), layout, np.arange(rows) % 3, 3, hashes, RecipeParams(), 0)
+    assert set(used) == {"adagrad"}
 
 
 @pytest.mark.parametrize("labels", [2, 3, 20])
@@ -82,8 +106,6 @@ def test_best_and_second_label_never_have_more_than_everything(spread: float) ->
 
 
 def test_nonsense_goes_to_review_where_the_labels_are_easy() -> None:
-    import polars as pl
-
     spec, products = shop()
     kinds = {"a": "teapot kettle mug saucer", "b": "spade rake hose seed", "c": "stapler pen folder ink"}
     title = [f"{word} {n}" for n in range(100) for words in kinds.values() for word in words.split()]

@@ -78,6 +78,51 @@ def test_an_empty_query_is_called_so_and_what_reads_may_run(home: Path, aisle: A
         assert aisle("sql", sql)[0] == 0, sql
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXPLAIN (SELECT 1)",
+        "EXPLAIN ((SELECT 1)) UNION SELECT 2",
+        "EXPLAIN /* c */ ANALYZE SELECT 1",
+        "EXPLAIN -- é\n ANALYZE SELECT 1 -- done",
+        "EXPLAIN (FORMAT json) SELECT 1",
+        "EXPLAIN (ANALYZE, /* ) */ FORMAT json) (SELECT 1)",
+        "/* /* nested */ */ EXPLAIN ANALYZE FROM range(3)",
+    ],
+)
+def test_what_only_reads_may_be_explained(home: Path, aisle: Any, sql: str):
+    aisle("publish")
+    assert aisle("sql", sql)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{out}'",
+        "EXPLAIN /* c */ ANALYZE /* d */ COPY (SELECT 1) TO '{out}'",
+        "EXPLAIN (ANALYZE) COPY (SELECT 1) TO '{out}'",
+        "EXPLAIN (FORMAT json, ANALYZE) COPY (SELECT 1) TO '{out}'",
+        "EXPLAIN (\"analyze\") COPY (SELECT 1) TO '{out}'",
+        "EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1",
+        "EXPLAIN ANALYZE INSERT INTO t VALUES (1)",
+        "EXPLAIN ANALYZE PREPARE p AS SELECT 1",
+        "EXPLAIN ANALYZE EXECUTE p",
+        "EXPLAIN\u00a0ANALYZE COPY (SELECT 1) TO '{out}'",
+        # Comments nest: what stands in the outer one is no SELECT.
+        "/* /* */ explain select 1 -- */ explain analyze copy (select 1) to '{out}'",
+        "EXPLAIN /* /* */ ANALYZE SELECT 1 -- */ ANALYZE COPY (SELECT 1) TO '{out}'",
+        "EXPLAIN (ANALYZE /* /* */ ) SELECT 1 -- */ ) COPY (SELECT 1) TO '{out}'",
+        "EXPLAIN (SELECT 1) COPY (SELECT 1) TO '{out}'",
+    ],
+)
+def test_what_does_more_than_read_cannot_hide_behind_explain(home: Path, aisle: Any, sql: str):
+    aisle("publish")
+    out = home / "out.csv"
+    code, printed, _ = aisle("sql", sql.replace("{out}", str(out)), "--json")
+    assert (code, json.loads(printed)["error"]) == (1, "QueryRefused")
+    assert not out.exists()
+
+
 def test_sql_is_read_from_stdin(home: Path, aisle: Any, monkeypatch: pytest.MonkeyPatch):
     aisle("publish")
     monkeypatch.setattr("sys.stdin", io.StringIO("SELECT 42 AS answer"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import polars as pl
 import pytest
 
 from aisle.cli import run
+from core.errors import UsageError
 from core.settings import get_settings
 from tests import stored
+from warehouse.export import Filters
 from warehouse.home import get_home
 from warehouse.query import query
 
@@ -104,9 +107,21 @@ def test_an_export_that_fails_leaves_what_was_there(shelf: None, home: Path, tmp
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
 
 
+@pytest.mark.parametrize("left", [str(os.getpid()), "0" * 16])
+def test_what_a_killed_export_left_is_in_nobodys_way(
+    shelf: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    (tmp_path / f".out.duckdb.{left}").write_text("half an export")
+    monkeypatch.setattr("secrets.token_hex", lambda _size: "0" * 16)
+    assert export("--out", tmp_path / "out.duckdb") == 0
+    with duckdb.connect(str(tmp_path / "out.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM predictions").fetchall() == [(4,)]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
+        (["--out", "out.csv", "--min-confidence", "nan"], 2, "--min-confidence"),
         (["--out", "out.xlsx"], 2, "give --format"),
         ([], 2, "name the file"),
         (["--out", "absent/out.csv"], 2, "no such folder"),
@@ -128,6 +143,12 @@ def test_what_cannot_be_exported_is_said(
     assert export(*words) == code
     assert said in capsys.readouterr().err
     assert [path for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+@pytest.mark.parametrize("least", [float("nan"), float("inf")])
+def test_a_confidence_that_is_no_number_never_becomes_sql(least: float) -> None:
+    with pytest.raises(UsageError, match="is no confidence"):
+        Filters(least=least)
 
 
 def test_a_catalogue_of_which_nothing_is_stored_has_nothing_to_export(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from catalogs import jsonl
 from catalogs.normalise import normalise
 from catalogs.registry import check, load
+from catalogs.spec import CatalogSpec
 from core.errors import (
     ColumnMissing,
     SourceCorrupt,
@@ -284,6 +285,24 @@ def test_a_missing_column_is_named_with_the_closest(write, tmp_path, name):
     assert Read(path, known).batches[-1].unlabelled == ("aisle",)
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
+@pytest.mark.parametrize("there", [["l1"], ["l2"], ["l1", "l3"]])
+def test_a_file_has_all_columns_of_a_label_path_or_none(tmp_path, name, there):
+    given = SHOP.model_dump(exclude_unset=True) | {"label": {"columns": ["l1", "l2", "l3"]}}
+    spec = CatalogSpec.model_validate(given)
+    path = tmp_path / name
+    write = {"a.jsonl": pl.DataFrame.write_ndjson, "a.csv": pl.DataFrame.write_csv}
+    for columns in (there, [], ["l1", "l2", "l3"]):
+        frame = pl.DataFrame({"sku": ["1"], "title": ["a"], **{column: ["x"] for column in columns}})
+        write.get(name, pl.DataFrame.write_parquet)(frame, path)
+        if columns != there:
+            assert len(Read(path, spec).batches[-1].unlabelled) == 3 - len(columns)
+            continue
+        error = refused(ColumnMissing, path, spec)
+        assert [column for column in ("l1", "l2", "l3") if f"'{column}'" not in error.message] == there
+        assert error.hint == "give all columns of the label (l1, l2, l3) or none of them"
+
+
 def test_a_label_that_comes_late_in_a_file_is_there(write):
     text = lines(*({"sku": str(n), "title": "t"} for n in range(30)), {"sku": "x", "title": "t", "aisle": "shoes"})
     got = Read(write("a.jsonl", text), batch_rows=10, need_label=True)
@@ -328,6 +347,24 @@ def test_parquet_columns_of_any_type_become_text(write, tmp_path):
     assert got.frame["price"].to_list() == ["12.5", "2011", None]
     assert got.frame["aisle"].to_list() == ["true", None, "false"]
     assert json.loads(got.frame["raw"][0])["title"] == ["a", None, "b"]
+
+
+def test_parquet_bytes_that_are_text_are_read_and_kept_in_raw(tmp_path):
+    frame = pl.DataFrame({"sku": [b"1", b"2"], "title": [b"caf\xc3\xa9", b"\xff"], "pictures": [[b"\x89PNG"], []]})
+    path = tmp_path / "a.parquet"
+    for columns in (["sku", "title"], ["sku", "title", "pictures"]):
+        frame.select(columns).write_parquet(path)
+        got = Read(path)
+        assert got.frame["sku"].to_list() == ["1", "2"]
+        assert got.frame["title"].to_list() == ["café", None]
+        assert [json.loads(raw) for raw in got.frame["raw"]] == [
+            {"sku": "1", "title": "café"},
+            {"sku": "2", "title": None},
+        ]
+    frame.select(sku=pl.concat_list("sku"), title=pl.concat_list("title")).write_parquet(path)
+    got = Read(path)
+    assert got.frame["raw"].to_list() == ["{}", "{}"], "nothing in it can be written as JSON"
+    assert got.frame["sku"].to_list() == [None, None]
 
 
 def test_damaged_parquet_is_corrupt(tmp_path, home):

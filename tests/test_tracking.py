@@ -70,6 +70,20 @@ def test_every_trial_is_logged(labelled: None, store: str) -> None:
     assert all(run.info.end_time >= run.info.start_time for run in logged)
 
 
+def test_what_the_store_refuses_ends_as_failed_and_stops_no_other(store: str, caplog: pytest.LogCaptureFixture) -> None:
+    refused = tracking.Tracked(name="refused", params={}, metrics={"no: such? name": 1.0}, tags={})
+    with caplog.at_level(logging.WARNING, logger="aisle"):
+        tracking.track("demo", [refused, NOTHING, refused, NOTHING])
+    assert sorted((run.info.run_name, run.info.status) for run in runs_of(store, "demo")) == [
+        ("refused", "FAILED"),
+        ("refused", "FAILED"),
+        ("x", "FINISHED"),
+        ("x", "FINISHED"),
+    ]
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "aisle.tracking"]
+    assert "no: such? name" in warning
+
+
 def test_a_server_that_is_gone_is_told_once_and_the_run_goes_on(
     labelled: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

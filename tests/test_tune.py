@@ -13,16 +13,18 @@ from typing import Any
 import pytest
 
 from aisle.cli import run
-from aisle.experiments import use
+from aisle.experiments import tuned, use
 from catalogs import demo
 from classifier.recipes import resolve
-from classifier.trials import prepare
+from classifier.trials import Prepared, prepare
 from core.errors import NotEnoughLabels, UnknownRecipe
 from core.orchestration import listen
+from core.settings import get_settings
 from flows.ingest import ingest
 from flows.nightly import nightly
 from flows.train import train
 from flows.tune import tune
+from tasks import try_recipe
 from tests.conftest import PROJECT
 from tests.products import shop
 from warehouse.home import get_home
@@ -79,6 +81,49 @@ def test_a_search_sees_the_rows_that_training_sees_and_not_the_holdout(home: Pat
     assert trial == {"data_digest": model["data_digest"], "rows": trained.rows}
 
 
+def test_a_score_says_how_many_folds_and_rows_it_comes_from(home: Path, day: str) -> None:
+    ingest.fn("demo", [day])
+    found = tune.fn("demo", recipe="linear-fast", overrides={"calibration.most_rows": "300"}, trials=1)
+    (row,) = ask("SELECT rows, folds, folds_scored, by_fold FROM trials")
+    assert (row["folds"], row["folds_scored"]) == (5, 2)
+    assert len(row["by_fold"]) == found.folds_scored == 2
+    assert 300 <= row["rows"] == found.rows_scored < found.rows
+    assert f"in 5 folds, 2 of them scored: {row['rows']} rows" in tuned(found)
+    whole = tune.fn("demo", recipe="linear-fast", trials=1)
+    assert len(whole.best["by_fold"]) == whole.folds_scored == whole.folds == 5
+    assert "of them scored" not in tuned(whole)
+
+
+def test_a_trial_that_fails_costs_the_search_no_other(
+    home: Path, day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    toml = 'title = "Shelf"\nid = "id"\nlabel.column = "label"\nfields = [{name = "title", kind = "text"}]\n'
+    space = '[recipe]\nname = "linear-fast"\n[recipe.space]\nwords.min_rows = [1, 90]\n'
+    (own / "shelf.toml").write_text(toml + space)
+    rows = [{"id": str(i), "title": f"{'boot' if i % 2 else 'lamp'} {i}", "label": i % 2} for i in range(60)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    monkeypatch.setenv("AISLE_CATALOGS", str(own))
+    get_settings.cache_clear()
+    ingest.fn("shelf", [str(tmp_path / "rows.jsonl")])
+    found = tune.fn("shelf")
+    assert [trial["tried"] for trial in found.trials] == [{"words.min_rows": 1}]
+    assert [(one["tried"], one["error"]) for one in found.failed] == [({"words.min_rows": 90}, "NotEnoughLabels")]
+    assert "failed: words.min_rows 90: NotEnoughLabels" in tuned(found)
+    assert query(get_home(), "SELECT count(*) FROM trials").rows == [(1,)]
+    with pytest.raises(NotEnoughLabels):
+        tune.fn("shelf", overrides={"words.min_rows": "90"})
+
+
+def test_a_search_that_breaks_leaves_no_features_behind(home: Path, day: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ingest.fn("demo", [day])
+    monkeypatch.setattr(Prepared, "score", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tune.fn("demo", recipe="linear-fast", trials=2)
+    assert try_recipe._prepared.cache_info().currsize == 0
+
+
 def test_the_same_search_again_finds_the_same(home: Path, day: str) -> None:
     ingest.fn("demo", [day])
     first, again = (tune.fn("demo", recipe="linear-fast", trials=4) for _ in range(2))
@@ -107,8 +152,6 @@ def test_the_space_of_the_catalogues_file_is_tried(home: Path, tmp_path: Path, m
     ]
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     monkeypatch.setenv("AISLE_CATALOGS", str(own))
-    from core.settings import get_settings
-
     get_settings.cache_clear()
     ingest.fn("shelf", [str(tmp_path / "rows.jsonl")])
     found = tune.fn("shelf", recipe="mine")

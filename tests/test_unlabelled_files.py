@@ -103,6 +103,63 @@ def test_a_mistyped_label_column_is_refused_with_a_champion_too(aisle: Any, writ
     assert stored() == before
 
 
+HEAD, NO_LABEL = "sku,title,price,maker,category\n", "sku,title,price,maker\n"
+
+
+def test_a_file_without_labels_keeps_those_of_a_file_before_it_in_the_same_ingest(aisle: Any, write: Any):
+    b = str(write("b.csv", HEAD + "1,Red boots,9.90,Acme,Lamps\n2,Green lamp,FREE,Acme,\n5,Lamp,1,Acme,Lamps\n"))
+    c = str(
+        write("c.csv", NO_LABEL + "1,Red boots,9.90,Acme\n2,Lamp,1,Acme\n5,Lamp,2,Acme\n5,Lamp,2,Acme\n6,Hat,2,Acme\n")
+    )
+    d = str(write("d.csv", HEAD + "6,Hat,2,Acme,Hats\n"))
+    assert aisle("ingest", "shop", b, c, d)[0] == 0
+    together = stored()
+    assert [row[:3] for row in together] == [
+        ("1", "Red boots", "Lamps"),
+        ("2", "Lamp", None),
+        ("3", "Blue boots", None),
+        ("5", "Lamp", "Lamps"),
+        ("6", "Hat", "Hats"),
+    ]
+    for file in (b, c, d):
+        result = json.loads(aisle("ingest", "shop", file, "--json")[1])
+    assert stored() == together, "one by one they give the same, to the row's digest"
+    assert result["rows"]["unchanged"] == 1
+
+
+def test_before_there_is_a_model_a_file_without_labels_is_told_what_comes_first(aisle: Any, write: Any, tmp_path: Path):
+    (tmp_path / "catalogues" / "new.toml").write_text(TOML)
+    files = [str(write("a.csv", LABELLED)), str(write("b.csv", NO_LABEL + "4,Pink boots,3,Acme\n"))]
+    code, out, _ = aisle("ingest", "new", *files, "--json")
+    told = json.loads(out)
+    assert (code, told["error"]) == (1, "ColumnMissing")
+    assert told["where"].endswith("b.csv")
+    assert "accepted once there is a model: ingest the labelled file by itself and train first" in told["hint"]
+    other = str(write("c.csv", "sku,price,maker,category\n4,3,Acme,Shoes\n"))
+    assert "model" not in json.loads(aisle("ingest", "new", other, "--json")[1])["hint"], "labels are not what it lacks"
+
+
+def test_a_file_with_a_part_of_the_labels_path_cuts_no_stored_label(aisle: Any, write: Any, tmp_path: Path):
+    path_toml = TOML.replace('column = "category"', 'columns = ["l1", "l2"]', 1)
+    (tmp_path / "catalogues" / "deep.toml").write_text(path_toml)
+    assert (
+        aisle("ingest", "deep", str(write("a.csv", "sku,title,price,maker,l1,l2\n1,Boots,1,Acme,Shoes,Boots\n")))[0]
+        == 0
+    )
+    with open_run("deep", "train") as run:
+        crown(run, "v1", "digest-1")
+    code, out, _ = aisle(
+        "ingest", "deep", str(write("b.csv", "sku,title,price,maker,l1\n1,Boot,1,Acme,Shoes\n")), "--json"
+    )
+    told = json.loads(out)
+    assert (code, told["error"]) == (1, "ColumnMissing")
+    assert told["message"] == "no column 'l2' in the header, but others of the label"
+    assert told["hint"] == "give all columns of the label (l1, l2) or none of them"
+    assert aisle("ingest", "deep", str(write("c.csv", NO_LABEL + "1,Boot,1,Acme\n")))[0] == 0
+    sql = "SELECT title, known_path FROM products WHERE catalog = 'deep'"
+    assert query(get_home(), sql).rows == [("Boot", ["Shoes", "Boots"])]
+
+
 def test_what_is_no_number_is_counted_in_the_summary_and_on_the_page(aisle: Any, write: Any):
     text = LABELLED + '4,Grey boots,"1.299,00",Acme,Shoes\n5,Pink boots,,Acme,Shoes\n'
     source = str(write("numbers.csv", text))

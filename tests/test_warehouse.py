@@ -295,6 +295,16 @@ def test_each_rollback_goes_further_back(home: Path) -> None:
             models.overrule(run, "rolled_back", None, "")
 
 
+def test_a_rollback_that_was_taken_back_counts_as_a_reign(home: Path) -> None:
+    night(ROWS)
+    with open_run("shelf", "models") as run:
+        crown(run, "v2", "digest-2")
+        models.overrule(run, "rolled_back", "v1", "")
+        models.overrule(run, "rolled_back", "v2", "it was right after all")
+        crown(run, "v3", "digest-3")
+        assert models.overrule(run, "rolled_back", None, "").version == "v2"
+
+
 def test_catalogues_may_disagree_on_what_a_column_holds(home: Path) -> None:
     with open_run("shelf", "ingest", ["a"]) as run:
         ingest(run, ROWS)
@@ -306,6 +316,14 @@ def test_catalogues_may_disagree_on_what_a_column_holds(home: Path) -> None:
         {"catalog": "other", "title": "[ball]"},
         {"catalog": "shelf", "title": "ball"},
     ]
+
+
+def test_a_column_of_ours_of_another_type_is_damage_and_never_turned_into_text(home: Path) -> None:
+    night(ROWS)
+    odd = pl.DataFrame({"run_id": ["r"], "product_id": ["1"], "seq": ["one"]})
+    with pytest.raises(TableDamaged, match="seq is BIGINT here and VARCHAR there"), open_run("other", "ingest") as run:
+        run.append("removed", odd)
+    assert len(ask("SELECT * FROM predictions")) == 3
 
 
 def test_a_field_that_changed_its_kind_is_named(home: Path) -> None:

@@ -5,7 +5,8 @@ The file appears complete or not at all: it is written beside its place and rena
 
 from __future__ import annotations
 
-import os
+import math
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,12 +46,21 @@ class Filters:
         labels: only these labels; of a label path also what lies below.
         least: only from this confidence on.
         unlabelled: only products without a label in the source.
+
+    Raises:
+        UsageError: `least` is not a finite number.
     """
 
     decision: str | None = None
     labels: tuple[str, ...] = ()
     least: float | None = None
     unlabelled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.least is not None and not math.isfinite(self.least):
+            raise UsageError(
+                f"'{self.least}' is no confidence", where="--min-confidence", hint="give a number from 0 to 1"
+            )
 
     def sql(self, catalog: str) -> str:
         """The condition on the view `predictions`."""
@@ -141,7 +151,9 @@ def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 def _beside(path: Path, *, replace: bool) -> Iterator[Path]:
     """A place beside `path`, renamed to it when the block ends without an error."""
     _refuse_unless_free(path, replace=replace)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    # Never a name that an export which was killed left behind: DuckDB would open that file and go on with it.
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    beside.unlink(missing_ok=True)
     try:
         with naming_disk_errors(path):
             yield beside

@@ -91,9 +91,13 @@ def store(run: Run, spec: CatalogSpec, staged: list[Staged]) -> None:
     if not run.counts["read"]:
         raise SourceEmpty("has no rows", where=", ".join(run.source), hint="check that the right file was named")
     with engine(run) as connection:
+        labelled: list[Path] = []
         for file_no, part in enumerate(staged):
-            if not part.has_label:
-                _keep_known_labels(spec, connection, sorted(folder.glob(f"good-{file_no:05d}-*.parquet")))
+            batches = sorted(folder.glob(f"good-{file_no:05d}-*.parquet"))
+            if part.has_label:
+                labelled += batches
+            elif batches:
+                _keep_known_labels(spec, connection, batches, labelled)
         _resolve(run, spec, connection, folder)
         if spec.load == "snapshot":
             _refuse_if_shrunk(run, spec, connection)
@@ -101,27 +105,55 @@ def store(run: Run, spec: CatalogSpec, staged: list[Staged]) -> None:
     _commit_rejects(run, folder)
 
 
-def _keep_known_labels(spec: CatalogSpec, connection: duckdb.DuckDBPyConnection, batches: list[Path]) -> None:
-    """Give the products of a file without a label column the labels that are stored for them: it takes none back."""
+def _keep_known_labels(
+    spec: CatalogSpec, connection: duckdb.DuckDBPyConnection, batches: list[Path], labelled: list[Path]
+) -> None:
+    """Give the products of a file without a label column the labels that are known of them: it takes none back.
+
+    Args:
+        spec: the catalogue's.
+        connection: the run's engine.
+        batches: what the file staged.
+        labelled: what the files before it that have a label column staged. The last of their rows of an id says its
+            label, or that it has none; the stored label counts for ids that they do not have. That is what ingesting
+            the files one after another gives.
+    """
+    # A path that is null must win too, and arg_max passes over nulls: hence the struct.
+    told = "SELECT product_id, known_path FROM state WHERE false"
+    if labelled:
+        told = (
+            "SELECT product_id, arg_max(struct_pack(path := known_path), n).path AS known_path "
+            f"FROM {_parquet(labelled)} AS earlier SEMI JOIN asked USING (product_id) GROUP BY product_id"
+        )
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE known AS
+        WITH asked AS MATERIALIZED (SELECT DISTINCT product_id FROM {_parquet(batches)}), told AS MATERIALIZED ({told})
+        FROM told WHERE known_path IS NOT NULL
+        UNION ALL
+        SELECT product_id, known_path
+        FROM state SEMI JOIN asked USING (product_id) ANTI JOIN told USING (product_id)
+        WHERE known_path IS NOT NULL
+    """)
     for batch in batches:
-        staged = f"read_parquet({quoted(str(batch))})"
-        known = connection.execute(
-            f"SELECT product_id, known_path FROM state SEMI JOIN {staged} AS staged USING (product_id) "
-            "WHERE known_path IS NOT NULL"
-        ).pl()
+        known = connection.execute(f"FROM known SEMI JOIN {_parquet([batch])} AS staged USING (product_id)").pl()
         if known.height:
             rows = pl.read_parquet(batch)
-            labelled = rows.drop("known_path").join(known, on="product_id", how="left", maintain_order="left")
-            with_row_hash(labelled.select(rows.columns), spec).write_parquet(
+            given = rows.drop("known_path").join(known, on="product_id").select(rows.columns)
+            others = rows.join(known, on="product_id", how="anti")
+            pl.concat([with_row_hash(given, spec), others]).sort("n").write_parquet(
                 batch, compression="lz4", row_group_size=STAGED_ROW_GROUP
             )
 
 
+def _parquet(files: list[Path]) -> str:
+    """SQL that reads those files."""
+    return f"read_parquet([{', '.join(quoted(str(file)) for file in files)}])"
+
+
 def _resolve(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    good = sorted(str(path) for path in folder.glob("good-*.parquet"))
+    good = sorted(folder.glob("good-*.parquet"))
     if good:
-        listed = ", ".join(quoted(path) for path in good)
-        connection.execute(f"CREATE VIEW staged AS SELECT * FROM read_parquet([{listed}])")
+        connection.execute(f"CREATE VIEW staged AS SELECT * FROM {_parquet(good)}")
     else:
         kinds = COLUMNS["products"]
         shape = ", ".join(name for name in kinds if name not in {"seq", "run_id", "stored_at"})

@@ -5,6 +5,8 @@ Readers never meet a lock, and never see a run that has not been recorded. A rea
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -77,22 +79,57 @@ def _build(connection: duckdb.DuckDBPyConnection, home: Home, catalogs: list[str
             for catalog in catalogs
             if kind in versions[catalog]
         ]
-        parts = _agreeing(connection, [*parts, select([], kind, "")])
-        connection.execute(
-            f"CREATE VIEW tables.{kind} AS " + "\nUNION ALL BY NAME\n".join(f"({part})" for part in parts)
-        )
+        parts = [*parts, select([], kind, "")]
+        with _naming_table_errors(home, kind):
+            parts = _agreeing(connection, parts, kind)
+            connection.execute(
+                f"CREATE VIEW tables.{kind} AS " + "\nUNION ALL BY NAME\n".join(f"({part})" for part in parts)
+            )
     for view in VIEWS:
         connection.execute(resources.files("warehouse").joinpath("views", f"{view}.sql").read_text(encoding="utf-8"))
 
 
-def _agreeing(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> list[str]:
-    """The selects, with a column as text where two catalogues disagree on its type: one brand here, a list there."""
-    shapes = [{name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {part}").fetchall()} for part in parts]
+@contextmanager
+def _naming_table_errors(home: Home, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        if "no space left" in str(error).lower():
+            raise  # a full disk has a name of its own
+        raise TableDamaged(
+            f"the tables {kind} cannot be read together: {' '.join(str(error).split())[:300]}",
+            where=str(home.root),
+            hint="restore them from a backup; the published warehouse was left as it was",
+        ) from error
+
+
+def _agreeing(connection: duckdb.DuckDBPyConnection, parts: list[str], kind: str) -> list[str]:
+    """The selects, with a catalogue's own column as text where two disagree on its type: one brand here, a list there.
+
+    Catalogues have columns of their own, fields and kept ones, in `products` alone. Every other column is ours.
+
+    Args:
+        connection: where to ask for types.
+        parts: a select for each catalogue; the last is the declared shape.
+        kind: of the tables.
+
+    Raises:
+        TableDamaged: one of our columns is not of its declared type.
+    """
+    shapes = [{name: type_ for name, type_, *_ in connection.execute(f"DESCRIBE {part}").fetchall()} for part in parts]
     types: dict[str, set[str]] = {}
     for shape in shapes:
-        for name, kind in shape.items():
-            types.setdefault(name, set()).add(kind)
-    clashing = {name for name, kinds in types.items() if len(kinds) > 1}
+        for name, type_ in shape.items():
+            types.setdefault(name, set()).add(type_)
+    clashing = {name for name, found in types.items() if len(found) > 1}
+    ours = sorted(clashing if kind != "products" else clashing & set(shapes[-1]))
+    if ours:
+        raise TableDamaged(
+            f"column {ours[0]} is {' here and '.join(sorted(types[ours[0]]))} there, and should be "
+            f"{shapes[-1].get(ours[0], 'the same')}",
+            where=f"tables {kind}",
+            hint="restore them from a backup; the published warehouse was left as it was",
+        )
     return [
         f"SELECT * REPLACE ({casts}) FROM ({part})"
         if (casts := ", ".join(f"{column(name)}::VARCHAR AS {column(name)}" for name in sorted(clashing & set(shape))))

@@ -15,8 +15,8 @@ from core.errors import NothingPublished, QueryRefused
 from warehouse.home import Home
 from warehouse.statements import quoted
 
-_EXPLAIN = re.compile(r"^(?:\s|--[^\n]*\n|/\*.*?\*/)*explain\s*(?:\([^)]*\)|analyze\b)?", re.IGNORECASE | re.DOTALL)
-"""EXPLAIN with its options and what may stand before it. Whatever this misses is left an EXPLAIN, and refused."""
+_EXPLAIN_OPTIONS = {b"analyze", b"format"}
+"""Words that open the option list of an EXPLAIN: any other bracket behind it belongs to the query."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,31 @@ def _explained(statement: duckdb.Statement) -> duckdb.StatementType:
     """The statement's type; of an EXPLAIN, that of what it explains: EXPLAIN ANALYZE runs it."""
     if statement.type != duckdb.StatementType.EXPLAIN:
         return statement.type
-    inner = duckdb.extract_statements(_EXPLAIN.sub("", statement.query, count=1))
+    with naming_sql_errors():
+        inner = duckdb.extract_statements(_without_explain(statement.query))
     return inner[0].type if len(inner) == 1 else statement.type
+
+
+def _without_explain(sql: str) -> str:
+    """What an EXPLAIN explains. DuckDB itself says where words start: comments nest, and hide what looks like words.
+
+    Whatever is not understood here stays an EXPLAIN, or no SQL at all: both are refused.
+    """
+    raw = sql.encode()  # its offsets count bytes
+    starts = [offset for offset, _ in duckdb.tokenize(sql)]
+    words = [_word(raw[offset:]) for offset in starts]
+    behind = 1 if words[:1] == [b"explain"] else 0
+    if behind and words[1:2] == [b"analyze"]:
+        behind = 2
+    elif behind and words[1:2] == [b"("] and words[2:3] and words[2] in _EXPLAIN_OPTIONS and b")" in words:
+        behind = words.index(b")") + 1
+    return raw[starts[behind] :].decode() if behind < len(starts) else ""
+
+
+def _word(raw: bytes) -> bytes:
+    """The word or sign that bytes start with, in lower case."""
+    found = re.match(rb"\w+", raw)
+    return found[0].lower() if found else raw[:1]
 
 
 def _first_lines(error: Exception) -> str:

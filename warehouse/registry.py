@@ -108,8 +108,10 @@ def _champion_before(run: Run, current: str | None) -> str:
     for event, version in events.select("event", "version").iter_rows():
         if event == "promoted":
             reigns.append(version)
-        elif event == "rolled_back":  # back to that reign; those after it have ended for good
-            del reigns[len(reigns) - reigns[::-1].index(version) if version in reigns else len(reigns) :]
+        elif event == "rolled_back" and version in reigns:  # back to that reign; those after it have ended for good
+            del reigns[len(reigns) - reigns[::-1].index(version) :]
+        elif event == "rolled_back":  # to one whose reign had ended: it begins another
+            reigns.append(version)
     rejected = set(events.filter(pl.col("event") == "rejected")["version"])
     earlier = [version for version in reigns if version != current and version not in rejected]
     if not earlier:

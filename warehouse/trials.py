@@ -26,11 +26,11 @@ class TrialRecord:
         tried: those that the search varies.
         data_digest: sha256 of the training rows.
         rows: rows that were predicted, each by a model of the other folds.
-        folds: parts that the rows were cut into.
+        folds: parts that the training rows were cut into; see `folds_scored`.
         seed: seed of the solver.
         accuracy: mean of the folds' accuracies.
         macro_f1, weighted_f1: of the predictions of all folds together.
-        by_fold: accuracy of each fold.
+        by_fold: accuracy of each fold that was scored.
         fit_s: seconds of fitting and predicting.
         tried_at: when it ended.
     """
@@ -49,6 +49,11 @@ class TrialRecord:
     by_fold: list[float]
     fit_s: float
     tried_at: datetime
+
+    @property
+    def folds_scored(self) -> int:
+        """How many of the folds were scored: fewer than `folds` where enough rows were before the last of them."""
+        return len(self.by_fold)
 
 
 def record(run: Run, trials: list[TrialRecord]) -> None:

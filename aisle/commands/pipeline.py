@@ -198,5 +198,5 @@ def _refuse_without_model(catalog: str, model: str | None) -> None:
     from warehouse.home import get_home
 
     home = get_home()
-    champion = registry.published_champion(home, catalog)
-    registry.get(home, catalog, registry.published(home, catalog), model or champion.version)
+    wanted = model or registry.published_champion(home, catalog).version
+    registry.get(home, catalog, registry.published(home, catalog), wanted)

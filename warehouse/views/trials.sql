@@ -10,6 +10,7 @@ SELECT
     tried,
     rows,
     folds,
+    len(by_fold) AS folds_scored,
     seed,
     accuracy,
     macro_f1,
