@@ -107,7 +107,7 @@ def test_an_export_that_fails_leaves_what_was_there(shelf: None, home: Path, tmp
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
 
 
-@pytest.mark.parametrize("left", [str(os.getpid()), "0" * 16])
+@pytest.mark.parametrize("left", [str(os.getpid()), "0" * 16], ids=["process", "token"])
 def test_what_a_killed_export_left_is_in_nobodys_way(
     shelf: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
