@@ -66,9 +66,8 @@ def measure(name: str, folder: Path) -> dict:
     return json.loads((folder / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize(
-    "name", ["single", *(pytest.param(name, marks=pytest.mark.slow) for name in PROMISED if name != "single")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROMISED)
 def test_each_promised_row_is_measured_or_says_why_it_is_not(name: str, tmp_path: Path):
     found = measure(name, tmp_path)
 

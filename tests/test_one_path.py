@@ -43,7 +43,7 @@ def command(shop: Path) -> Iterator[Any]:  # the home of the demo shop, whose ch
 
 @given(products=st.lists(rows, min_size=1, max_size=12))
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
+    max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
 )
 def test_any_row_is_answered_alike_in_bulk_at_the_command_line_and_alone(
     command: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, capsys: Any, products: list[dict[str, Any]]
