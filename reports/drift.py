@@ -213,7 +213,7 @@ def _for_machines(result: DriftResult) -> dict[str, Any]:
         "verdict": _verdict(result),
         "tone": "bad" if result.drifted else "good" if result.scores["drifted"].count() else "quiet",
         "comparison": result.comparison,
-        "drifted": result.drifted,
+        "drifted": result.drifted if result.scores["drifted"].count() else None,
         "judged": result.judged,
         "summary": result.summary,
         "rows": {"reference": result.rows[0], "current": result.rows[1]},
