@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ import polars as pl
 from catalogs.digests import with_row_hash
 from catalogs.spec import CatalogSpec
 from core.errors import SourceEmpty, SourceShrunk, SpecInvalid
-from warehouse.engine import engine, one, side_by_side, stream
+from warehouse.engine import engine, one, stream
 from warehouse.runs import Run
 from warehouse.statements import column, quoted, statement
 from warehouse.tables import COLUMNS
@@ -185,12 +184,10 @@ def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection) 
     _refuse_changed_kinds(run, connection)
     stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS stored_at"
     new_products = f"SELECT chosen.seq, staged.* EXCLUDE (n), {stamp} FROM staged JOIN chosen ON chosen.n = staged.n"
-    works: list[Callable[[duckdb.DuckDBPyConnection], None]] = []
     if run.counts["stored"]:
-        works.append(lambda own: run.append("products", stream(own, new_products)))
+        run.append("products", stream(connection, new_products))
     if run.counts["stored"] or run.counts["removed"]:
-        works.append(lambda own: run.overwrite("state", stream(own, statement("new_state"))))
-    side_by_side(connection, *works)
+        run.overwrite("state", stream(connection, statement("new_state")))
     if run.counts["removed"]:
         stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS removed_at"
         run.append("removed", stream(connection, f"SELECT product_id, seq, {stamp} FROM vanished"))

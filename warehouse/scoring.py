@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-import duckdb
 import polars as pl
 
 from catalogs.spec import CatalogSpec
@@ -16,7 +14,7 @@ from classifier.holdout import holdout_bound
 from core.errors import SpecInvalid
 from core.settings import get_settings
 from warehouse import tables
-from warehouse.engine import engine, one, side_by_side, stream
+from warehouse.engine import engine, one, stream
 from warehouse.registry import ModelRecord
 from warehouse.runs import Run
 from warehouse.statements import column, quoted, statement
@@ -129,18 +127,16 @@ def store(run: Run, done: Plan) -> None:
     folder = run.staging / "scores"
     parts = ", ".join(quoted(part.out) for part in done.partitions)
     new_scores = f"SELECT product_id, seq, feature_hash, {_ANSWER} FROM scored"
-    works: list[Callable[[duckdb.DuckDBPyConnection], None]] = []
     with engine(run) as connection:
         if parts:
             connection.execute(f"CREATE VIEW scored AS SELECT * FROM read_parquet([{parts}])")
-            works.append(lambda own: run.append("scores", stream(own, new_scores)))
+            run.append("scores", stream(connection, new_scores))
         else:
             connection.execute("CREATE VIEW scored AS SELECT * FROM state WHERE false")
         connection.execute(
             f"CREATE VIEW reused AS SELECT * FROM read_parquet({quoted(str(folder / 'reused.parquet'))})"
         )
-        works.append(lambda own: run.overwrite("state", stream(own, statement("scored_state"))))
-        side_by_side(connection, *works)
+        run.overwrite("state", stream(connection, statement("scored_state")))
 
 
 def _refuse_unstored_fields(run: Run, spec: CatalogSpec) -> None:
