@@ -108,12 +108,14 @@ def answered(split: Split, spec: CatalogSpec, recipe: Recipe) -> pl.Series:
     from classifier.linear import fit_linear
     from classifier.model import vectoriser_of
     from classifier.parts import score
+    from classifier.tree import Tree
 
     labels = joined(split.train["known_path"]).unique().sort()
     codes = joined(split.train["known_path"]).replace_strict(labels, np.arange(len(labels)), return_dtype=pl.Int64)
     vectoriser = vectoriser_of(spec, recipe)
     design = vectoriser.fit(split.train)
-    linear = fit_linear(design, codes.to_numpy(), len(labels), recipe.params.model, 0)
+    tree = Tree(labels.str.split(PATH_SEPARATOR).to_list())
+    linear = fit_linear(design, codes.to_numpy(), len(tree), recipe.params.model, 0, tree.uppers)
     vectoriser.weigh(linear)
     parts = vectoriser.parts({name: split.test[name] for name in vectoriser.reads})
     best = score(parts, linear.intercept, split.test.height).argmax(axis=1)

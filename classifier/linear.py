@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -13,6 +14,7 @@ from classifier.bayes import blend
 from classifier.design import Design
 from classifier.parts import Array
 from classifier.recipes import LinearParams
+from classifier.tokens import batches
 
 __all__ = ["Linear", "fit_linear", "from_estimator", "solver_of"]
 
@@ -24,6 +26,8 @@ _SVC_ENTRIES = 50_000_000
 _liblinear = Lock()
 # Score of a label that the rows do not have at all: far below any that was learnt.
 ABSENT_SCORE = -10.0
+# Features whose weights are added up at once.
+_BATCH_FEATURES = 65_536
 # Log-probabilities of a text add up to at most so many of the least one: its vector has length 1.
 _LONGEST = 300.0
 
@@ -41,8 +45,38 @@ class Linear:
     intercept: Array
 
 
-def fit_linear(design: Design, codes: NDArray[np.int64], labels: int, params: LinearParams, seed: int) -> Linear:
-    """Fit on rows whose label is `codes` (0 … labels-1; not all of them need to occur)."""
+def fit_linear(
+    design: Design,
+    codes: NDArray[np.int64],
+    labels: int,
+    params: LinearParams,
+    seed: int,
+    uppers: Sequence[NDArray[np.int64]] = (),
+) -> Linear:
+    """Fit on rows whose label is `codes` (0 … labels-1; not all of them need to occur).
+
+    Args:
+        design: rows × features.
+        codes: label of each row.
+        labels: number of labels.
+        params: of the model.
+        seed: seed of the solver.
+        uppers: for each upper level of label paths the node of each label (`Tree.uppers`). A model of each level is
+            fitted too, and what it says of a node is added to all labels below it: the sum is one linear model again.
+    """
+    linear = _fitted_and_blended(design, codes, labels, params, seed)
+    for nodes in uppers if params.levels else ():
+        upper = _fitted_and_blended(design, nodes[codes], int(nodes.max()) + 1, params, seed)
+        weight = np.float32(params.levels)
+        for rows in batches(design.shape[1], _BATCH_FEATURES):  # a copy of all would be gigabytes
+            linear.coefficients[rows] += weight * upper.coefficients[rows][:, nodes]
+        linear.intercept[:] += weight * upper.intercept[nodes]
+    return linear
+
+
+def _fitted_and_blended(
+    design: Design, codes: NDArray[np.int64], labels: int, params: LinearParams, seed: int
+) -> Linear:
     linear = _fitted(design, codes, labels, params, seed)
     if not params.bayes:
         return linear

@@ -23,6 +23,7 @@ from classifier.reasons import REASONS, no_reasons, strongest, strongest_few
 from classifier.thresholds import fit_thresholds
 from classifier.tokens import batches
 from classifier.training import OutOfFold, out_of_fold
+from classifier.tree import Tree
 from classifier.vectoriser import ProductVectoriser
 from core.errors import NotEnoughLabels, OneClass
 
@@ -197,8 +198,9 @@ def fit(frame: pl.DataFrame, spec: CatalogSpec, recipe: Recipe, seed: int) -> Mo
         design = vectoriser.fit(labelled)
         if not design.nnz:
             raise no_words(spec, labelled.height)
-        held = out_of_fold(design, vectoriser.layout, codes, len(paths), labelled[TEXT_HASH], recipe.params, seed)
-        linear = fit_linear(design, codes, len(paths), recipe.params.model, seed)
+        tree = Tree(paths)
+        held = out_of_fold(design, vectoriser.layout, codes, tree, labelled[TEXT_HASH], recipe.params, seed)
+        linear = fit_linear(design, codes, len(paths), recipe.params.model, seed, tree.uppers)
         vectoriser.weigh(linear)
         intercept = linear.intercept
     calibration, thresholds, facts = _trust(held, codes, paths, spec)

@@ -79,6 +79,8 @@ class LinearParams(_Part):
         epochs: adagrad's passes over the rows.
         rate: size of adagrad's first steps; larger fits closer.
         bayes: weight of complement naive Bayes beside the linear model, which has weight 1; 0 switches it off.
+        levels: weight of a model of each upper level beside the one of whole label paths, which has weight 1; plain
+            labels have none.
     """
 
     solver: Literal["auto", "svc", "adagrad"] = "auto"
@@ -86,6 +88,7 @@ class LinearParams(_Part):
     epochs: Annotated[int, Field(ge=1, le=1000)] = 5
     rate: Annotated[float, Field(gt=0, le=10)] = 0.3
     bayes: Annotated[float, Field(ge=0, le=10)] = 0.4
+    levels: Annotated[float, Field(ge=0, le=10)] = 0.5
 
 
 class CalibrationParams(_Part):

@@ -16,6 +16,7 @@ from classifier.linear import fit_linear, solver_of
 from classifier.parts import Array
 from classifier.recipes import RecipeParams
 from classifier.tokens import batches
+from classifier.tree import Tree
 
 __all__ = ["Layout", "OutOfFold", "out_of_fold", "split"]
 
@@ -74,7 +75,7 @@ def out_of_fold(
     design: Design,
     layout: Layout,
     codes: NDArray[np.int64],
-    labels: int,
+    tree: Tree,
     text_hash: pl.Series,
     params: RecipeParams,
     seed: int,
@@ -85,7 +86,7 @@ def out_of_fold(
         design: rows × features.
         layout: how the columns of `design` belong together.
         codes: label of each row.
-        labels: number of labels.
+        tree: the labels.
         text_hash: digest of each row's text.
         params: parameters of the recipe.
         seed: seed of the solver.
@@ -96,7 +97,7 @@ def out_of_fold(
     scored, scores, done = [], [], 0
     for rows, others in split(text_hash, params.calibration.folds, codes):
         train = design.subset(others)
-        linear = fit_linear(train, codes[others], labels, linear_params, seed)
+        linear = fit_linear(train, codes[others], len(tree), linear_params, seed, tree.uppers)
         seen = _seen(train)
         scored.append(rows)
         for own in batches(len(rows), _BATCH_ROWS):
@@ -105,7 +106,7 @@ def out_of_fold(
         done += len(rows)
         if done >= params.calibration.most_rows:
             break
-    return OutOfFold.of(scored, scores, labels)
+    return OutOfFold.of(scored, scores, len(tree))
 
 
 def _seen(design: Design) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ from classifier.metrics import evaluate
 from classifier.model import label_codes, no_words, vectoriser_of
 from classifier.prototypes import Prototype, PrototypeVectoriser, joined
 from classifier.training import Layout, out_of_fold
+from classifier.tree import Tree
 from core.errors import NotEnoughLabels
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def prepare(frame: pl.DataFrame, spec: CatalogSpec, recipe: Recipe, count: int) 
     design = vectoriser.fit(labelled)
     if not design.nnz:
         raise no_words(spec, labelled.height)
-    grouped = _Grouped(design, vectoriser.layout, codes, len(paths), labelled[TEXT_HASH], count)
+    grouped = _Grouped(design, vectoriser.layout, codes, Tree(paths), labelled[TEXT_HASH], count)
     return Prepared(spec, paths, codes, grouped)
 
 
@@ -132,7 +133,7 @@ class _Grouped(_Folds):
     design: Design
     layout: Layout
     codes: Codes
-    labels: int
+    tree: Tree
     text_hash: pl.Series
     count: int
 
@@ -140,7 +141,7 @@ class _Grouped(_Folds):
     def predicted(self, recipe: Recipe, seed: int) -> Iterator[tuple[Codes, Codes]]:
         calibration = recipe.params.calibration.model_copy(update={"folds": self.count})
         params = recipe.params.model_copy(update={"calibration": calibration})
-        held = out_of_fold(self.design, self.layout, self.codes, self.labels, self.text_hash, params, seed)
+        held = out_of_fold(self.design, self.layout, self.codes, self.tree, self.text_hash, params, seed)
         labels = held.scores.argmax(axis=1)
         fold = folds_by_text(self.text_hash, self.count)[held.rows]
         for number in np.unique(fold):

@@ -18,6 +18,7 @@ from classifier.design import Design, Product
 from classifier.linear import Linear, fit_linear, solver_of
 from classifier.model import fit
 from classifier.recipes import LinearParams, RecipeParams, resolve
+from classifier.tree import Tree
 from tests.products import shop
 
 LABELS = 4
@@ -68,7 +69,7 @@ def test_folds_are_fitted_with_the_solver_of_all_rows(monkeypatch: pytest.Monkey
     assert (solver_of(params, rows), solver_of(params, rows * 4 // 5)) == ("adagrad", "svc")
     used = []
 
-    def fitted(design: Design, codes: np.ndarray, labels: int, params: LinearParams, seed: int) -> Linear:
+    def fitted(design: Design, codes: np.ndarray, labels: int, params: LinearParams, *_: object) -> Linear:
         used.append(solver_of(params, design.shape[0], design.nnz))
         return Linear(np.zeros((design.shape[1], labels), np.float32), np.zeros(labels, np.float32))
 
@@ -76,7 +77,7 @@ def test_folds_are_fitted_with_the_solver_of_all_rows(monkeypatch: pytest.Monkey
     words = sp.csr_matrix((np.ones(rows, np.float32), (np.arange(rows), np.arange(rows) % 7)))
     layout = training.Layout(np.array([7]), np.zeros(7, bool), np.ones(1))
     hashes = pl.Series([hashlib.sha256(str(n).encode()).hexdigest() for n in range(rows)])
-    training.out_of_fold(Design([words]), layout, np.arange(rows) % 3, 3, hashes, RecipeParams(), 0)
+    training.out_of_fold(Design([words]), layout, np.arange(rows) % 3, Tree([["a"], ["b"], ["c"]]), hashes, RecipeParams(), 0)
     assert set(used) == {"adagrad"}
 
 
@@ -129,3 +130,21 @@ def test_nonsense_goes_to_review_where_the_labels_are_easy() -> None:
     known, strange = model.predict_rows([{"title": "rake hose"}, {"title": "xyzzy qwfp zzzz"}])
     assert known["confidence"] >= thresholds["b"]
     assert strange["confidence"] < thresholds[strange["label"]]
+
+
+def test_models_of_upper_levels_are_added_to_all_labels_below(design: Design, codes: np.ndarray) -> None:
+    """`model.levels`: one linear model again, whose weights are the sum of those of every level."""
+    tree = Tree([[f"top {code // 2}", f"label {code}"] for code in range(LABELS)])
+    params = LinearParams(solver="svc", bayes=0.0, levels=0.5)
+    both = fit_linear(design, codes, LABELS, params, 0, tree.uppers)
+    leaves = fit_linear(design, codes, LABELS, params, 0)
+    top = tree.uppers[0]
+    upper = fit_linear(design, top[codes], int(top.max()) + 1, params, 0)
+    np.testing.assert_allclose(both.coefficients, leaves.coefficients + 0.5 * upper.coefficients[:, top], atol=1e-6)
+    np.testing.assert_allclose(both.intercept, leaves.intercept + 0.5 * upper.intercept[top], atol=1e-6)
+
+
+def test_a_path_that_ends_early_is_a_node_of_its_own() -> None:
+    tree = Tree([["a"], ["a", "b"], ["a", "c"], ["d"]])
+    assert [nodes.tolist() for nodes in tree.nodes] == [[0, 0, 0, 1], [0, 1, 2, 3]]
+    assert tree.depth == 2 and tree.lengths.tolist() == [1, 2, 2, 1]
