@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from classifier.artifact import load
 from classifier.model import Model
 from core.errors import AisleError, ArtifactDamaged, NoChampion, did_you_mean
 from warehouse.home import Home
-from warehouse.policy import decide, published_policy
+from warehouse.policy import ASKED, SHOWN, published_policy, shown, thresholds_of
 from warehouse.registry import ModelRecord, published_champion
 
 __all__ = ["FEW", "Champion", "Champions"]
@@ -47,19 +46,19 @@ class Champion:
         record: which model it is.
         model: the model.
         policy: from which confidence on an answer is accepted, and why.
-        least: label → that confidence; labels that are never accepted are not there.
+        limits: label → that confidence for each of its levels.
     """
 
     record: ModelRecord
     model: Model
     policy: pl.DataFrame
-    least: dict[str, float]
+    limits: dict[str, list[float | None]]
 
     @classmethod
     def of(cls, record: ModelRecord, model: Model, policy: pl.DataFrame) -> Champion:
         """A model with its part of a policy."""
         own = policy.filter(pl.col("model_version") == record.version)
-        return cls(record, model, own, _least(own, record.version))
+        return cls(record, model, own, thresholds_of(own, record.version))
 
     @property
     def spec(self) -> CatalogSpec:
@@ -77,40 +76,32 @@ class Champion:
         if len(products) > FEW:
             frame = normalise_records(products, self.spec)
             answers = self.model.predict(frame, reasons=reasons, threads=1)
-            decisions = map(self._decide, answers["label"], answers["confidence"])
+            said = answers.select(ASKED).iter_rows()
+            shown_rows = pl.DataFrame([self._shown(*one) for one in said], schema=SHOWN, orient="row")
             versions = pl.Series("model_version", [version] * len(products))
-            return Answers(answers.hstack([frame["product_id"], pl.Series("decision", decisions), versions]))
+            kept = answers.drop("label", "label_path", "confidence")
+            return Answers(kept.hstack([frame["product_id"], *shown_rows, versions]))
         rows = [product_of(product, self.spec) for product in products]
-        said = self.model.predict_rows(rows, reasons=reasons)
+        said_rows = self.model.predict_rows(rows, reasons=reasons)
         return Answers(
             [
                 {
                     "product_id": row["product_id"],
-                    "label": one["label"],
-                    "label_path": one["label_path"],
-                    "confidence": one["confidence"],
-                    "decision": self._decide(one["label"], one["confidence"]),
+                    **dict(zip(SHOWN, self._shown(*(one[name] for name in ASKED)), strict=True)),
+                    "confidence_path": one["confidence_path"],
                     "runner_up": one["runner_up"],
                     "runner_up_confidence": one["runner_up_confidence"],
                     "reasons": one["reasons"],
                     "model_version": version,
                 }
-                for row, one in zip(rows, said, strict=True)
+                for row, one in zip(rows, said_rows, strict=True)
             ]
         )
 
-    def _decide(self, label: str, confidence: float) -> str:
-        return "accepted" if confidence >= self.least.get(label, math.inf) else "review"
-
-
-def _least(policy: pl.DataFrame, version: str) -> dict[str, float]:
-    """From which confidence on each label is accepted.
-
-    Asked of the policy's own rule once, so that nothing is decided here by another one and no answer pays for a join.
-    """
-    known = policy.drop_nulls("threshold").select("label", confidence="threshold")
-    accepted = known.filter(decide(known, policy, version) == "accepted")
-    return dict(zip(accepted["label"], accepted["confidence"], strict=True))
+    def _shown(
+        self, label: str, path: list[str], confidence: float, confidence_path: list[float]
+    ) -> tuple[str, list[str], float, list[str], int, str]:
+        return shown(label, path, confidence, confidence_path, self.limits.get(label, ()))
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def _declared(name: str) -> CatalogSpec | None:
 
 def _model(champion: Champion) -> dict[str, Any]:
     metrics = champion.record.metrics
-    shown = champion.policy.select("label", "threshold", "precision", "coverage", "reason", "review_all")
+    shown = champion.policy.select("label", "level", "threshold", "precision", "coverage", "reason", "review_all")
     return {
         "version": champion.record.version,
         "digest": champion.record.digest,

@@ -48,10 +48,13 @@ class Prediction(BaseModel):
     """What the model says of a product."""
 
     product_id: str | None = Field(description="As it was given; a digest of the text where the catalogue has no ids.")
-    label: str = Field(description="The label; a path is joined by ` > `.")
+    label: str = Field(description="The label; a path is joined by ` > `, and stops at the deepest accepted level.")
     label_path: list[str] = Field(description="The label, an entry a level.")
     confidence: float = Field(ge=0, le=1, description="Calibrated: of labels given with .9, nine in ten are right.")
+    predicted_path: list[str] = Field(description="The whole path that the model gives, accepted or not.")
+    depth: int = Field(ge=0, description="Levels that are accepted; 0 is a suggestion for review.")
     decision: Literal["accepted", "review"] = Field(description="Whether it is good enough to use unseen.")
+    confidence_path: list[float] = Field(description="Confidence at each level of predicted_path.")
     runner_up: str | None = Field(description="The second-best label.")
     runner_up_confidence: float | None
     reasons: list[Reason] = Field(description="The strongest tokens, strongest first.")
@@ -79,6 +82,9 @@ class StoredPrediction(BaseModel):
     known_label: str | None = Field(description="What the source said, where it said something.")
     confidence: float | None
     decision: Literal["accepted", "review"]
+    depth: int
+    predicted_path: list[str]
+    confidence_path: list[float] | None
     decided_by: Literal["model", "person"]
     runner_up: str | None
     reasons: list[Reason] | None
@@ -112,9 +118,10 @@ class FieldDetail(BaseModel):
 
 
 class LabelPolicy(BaseModel):
-    """From which confidence on a label is accepted unseen."""
+    """From which confidence on a label, or a node above labels that are paths, is accepted unseen."""
 
     label: str
+    level: int | None = Field(description="Of a label path: 1 is the first.")
     threshold: float | None = Field(description="Null: never.")
     precision: float | None = Field(description="Of the training rows at the threshold; null where there is none.")
     coverage: float | None = Field(description="Share of the label's training rows at the threshold or above.")

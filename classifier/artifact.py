@@ -3,9 +3,9 @@
 manifest.json        what it is: schema, catalogue, recipe, labels, facts, library versions, sha256 of every file
 card.md              the same for people
 intercept.npy        score of each label before any token
-calibration.npy      knots and values of the confidence curve, as log-odds
-model.skops          the fitted scikit-learn calibrator behind that curve
-thresholds.parquet   one row a label
+calibration.parquet  level, knot, value: the confidence curve of each level of the labels, over log-odds
+model.skops          the fitted scikit-learn calibrators behind those curves, a list with one a level
+thresholds.parquet   one row a label, and a node above labels that are paths
 fields/<field>/      what each field learnt: words.parquet, grams2.parquet, …, and weights as .npy
 reference.parquet    a sample of training rows, for drift
 """
@@ -26,18 +26,19 @@ import numpy as np
 import polars as pl
 
 from catalogs.spec import CatalogSpec
-from classifier.calibration import Calibration
+from classifier.calibration import Calibration, Curve
 from classifier.card import render_card
 from classifier.model import Model, vectoriser_of
 from classifier.recipes import Recipe
+from classifier.tree import Tree
 from core.errors import ArtifactDamaged, ModelError
 
 if TYPE_CHECKING:
     from sklearn.isotonic import IsotonicRegression
 
-__all__ = ["SCHEMA", "calibrator", "load", "manifest", "reference", "save"]
+__all__ = ["SCHEMA", "calibrators", "load", "manifest", "reference", "save"]
 
-SCHEMA = 1
+SCHEMA = 2
 # Every type that model.skops may name: what a stock IsotonicRegression is made of.
 TRUSTED_TYPES = frozenset(
     {
@@ -125,8 +126,10 @@ def reference(folder: Path) -> pl.DataFrame | None:
     return pl.read_parquet(path) if path.is_file() else None
 
 
-def calibrator(folder: Path) -> IsotonicRegression:
-    """The model's calibrator as scikit-learn has it: log-odds of the best label → probability that it is right.
+def calibrators(folder: Path) -> list[IsotonicRegression]:
+    """The model's calibrators as scikit-learn has them, one a level of the labels.
+
+    Each takes log-odds of the best label's node of that level, and gives the probability that it is right.
 
     Raises:
         ArtifactDamaged: the file holds a type that is not allowed.
@@ -134,7 +137,8 @@ def calibrator(folder: Path) -> IsotonicRegression:
     import skops.io
 
     _check_types(folder / "model.skops")
-    return skops.io.load(folder / "model.skops", trusted=[])
+    found: list[IsotonicRegression] = skops.io.load(folder / "model.skops", trusted=[])
+    return found
 
 
 def _write(model: Model, folder: Path, sample: pl.DataFrame | None) -> None:
@@ -142,8 +146,9 @@ def _write(model: Model, folder: Path, sample: pl.DataFrame | None) -> None:
 
     np.save(folder / "intercept.npy", model.intercept)
     calibration = model.calibration
-    np.save(folder / "calibration.npy", np.vstack([calibration.knots, calibration.values]))
-    (folder / "model.skops").write_bytes(_settled(skops.io.dumps(calibration.calibrator())))
+    _curves_table(calibration).write_parquet(folder / "calibration.parquet")
+    calibrators = [curve.calibrator() for curve in calibration.curves]
+    (folder / "model.skops").write_bytes(_settled(skops.io.dumps(calibrators)))
     model.thresholds.write_parquet(folder / "thresholds.parquet")
     for field in model.vectoriser.fields:
         own = folder / "fields" / field.name
@@ -154,6 +159,13 @@ def _write(model: Model, folder: Path, sample: pl.DataFrame | None) -> None:
             np.save(own / f"{name}.npy", array)
     if sample is not None:
         sample.write_parquet(folder / "reference.parquet")
+
+
+def _curves_table(calibration: Calibration) -> pl.DataFrame:
+    return pl.concat(
+        pl.DataFrame({"level": level, "knot": curve.knots, "value": curve.values}, schema_overrides={"level": pl.Int64})
+        for level, curve in enumerate(calibration.curves, start=1)
+    )
 
 
 def _manifest_of(model: Model, facts: dict[str, Any]) -> dict[str, Any]:
@@ -215,14 +227,19 @@ def _read(folder: Path, content: dict[str, Any], digest: str) -> Model:
         field.restore(tables, arrays, content["rows"])
         if strange := {name: own.shape for name, own in arrays.items() if own.shape[1] != len(content["labels"])}:
             raise ValueError(f"{field.name} has weights of {strange} for {len(content['labels'])} labels")
-    knots, values = np.load(folder / "calibration.npy")
+    curves = pl.read_parquet(folder / "calibration.parquet").partition_by("level", maintain_order=True)
+    calibration = Calibration(
+        Tree(content["labels"]),
+        content["temperature"],
+        tuple(Curve(curve["knot"].to_numpy(), curve["value"].to_numpy()) for curve in curves),
+    )
     return Model(
         spec=spec,
         recipe=recipe,
         paths=content["labels"],
         vectoriser=vectoriser,
         intercept=np.load(folder / "intercept.npy"),
-        calibration=Calibration(content["temperature"], knots, values),
+        calibration=calibration,
         thresholds=pl.read_parquet(folder / "thresholds.parquet"),
         rows=content["rows"],
         out_of_fold=content["out_of_fold"],

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.tree import Tree
+
 if TYPE_CHECKING:
     from sklearn.isotonic import IsotonicRegression
 
-__all__ = ["Calibration", "Ranked", "calibration_error", "fit_calibration"]
+__all__ = ["Calibration", "Curve", "Ranked", "calibration_error", "fit_calibration"]
 
 
 @dataclass(frozen=True)
@@ -21,38 +23,34 @@ class Ranked:
     Attributes:
         label: index of the best label.
         runner_up: index of the second best.
-        confidence: calibrated probability that the best is right.
+        confidence: calibrated probability that the best is right, as a whole.
         runner_up_confidence: share of what is left that the second best has.
+        path_confidence: products × levels: the probability that the label is right down to that level, never rising
+            with depth; not a number below the end of the path.
     """
 
     label: NDArray[np.int64]
     runner_up: NDArray[np.int64]
     confidence: NDArray[np.float64]
     runner_up_confidence: NDArray[np.float64]
+    path_confidence: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """How scores become confidences.
+class Curve:
+    """Log-odds to confidence.
 
     Attributes:
-        temperature: scores are multiplied by it before the softmax.
-        knots: log-odds of the best label after the softmax, increasing; the first are those of a model that knows
-            nothing.
+        knots: log-odds after the softmax, increasing; the first are those of a model that knows nothing.
         values: share that was right there, not decreasing. Between knots it is linear, beyond them constant.
     """
 
-    temperature: float
     knots: NDArray[np.float64]
     values: NDArray[np.float64]
 
-    def rank(self, scores: NDArray[np.float32]) -> Ranked:
-        """The best two labels of each row of scores, with calibrated confidences."""
-        label, runner_up, odds, share = _top_two(scores, self.temperature)
-        confidence = np.interp(odds, self.knots, self.values)
-        # The runner-up keeps its share of what the best label leaves, and never overtakes it.
-        runner_up_confidence = np.minimum((1.0 - confidence) * share, confidence)
-        return Ranked(label, runner_up, confidence, runner_up_confidence)
+    def __call__(self, odds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Confidences at these log-odds."""
+        return np.interp(odds, self.knots, self.values)
 
     def calibrator(self) -> IsotonicRegression:
         """The same curve as a fitted scikit-learn estimator."""
@@ -61,27 +59,86 @@ class Calibration:
         return IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(self.knots, self.values)
 
 
-def fit_calibration(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> Calibration:
+@dataclass(frozen=True)
+class Calibration:
+    """How scores become confidences.
+
+    Attributes:
+        tree: the labels.
+        temperature: scores are multiplied by it before the softmax.
+        curves: for each level of the labels, log-odds that the best label is right down to it → confidence.
+    """
+
+    tree: Tree
+    temperature: float
+    curves: tuple[Curve, ...]
+
+    def rank(self, scores: NDArray[np.float32]) -> Ranked:
+        """The best two labels of each row of scores, with calibrated confidences."""
+        found = _best(scores, self.temperature, self.tree)
+        levels = np.column_stack([curve(odds) for curve, odds in zip(self.curves, found.odds, strict=True)])
+        lengths = self.tree.lengths[found.label]
+        beyond = np.arange(self.tree.depth) >= lengths[:, None]
+        levels[beyond] = 0.0
+        # What is right down to a level is right down to those above it.
+        levels = np.maximum.accumulate(levels[:, ::-1], axis=1)[:, ::-1]
+        confidence = levels[np.arange(len(levels)), lengths - 1]
+        levels[beyond] = np.nan
+        # The runner-up keeps its share of what the best label leaves, and never overtakes it.
+        runner_up_confidence = np.minimum((1.0 - confidence) * found.share, confidence)
+        return Ranked(found.label, found.runner_up, confidence, runner_up_confidence, levels)
+
+    def top(self, scores: NDArray[np.float32], most: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The best `most` labels of each row, best first, with their confidences (rows × labels each).
+
+        The first two are those of `rank`; every other label has its share of what the best one leaves, too.
+        """
+        ranked = self.rank(scores)
+        rows = np.arange(len(scores))[:, None]
+        best = ranked.label[:, None]
+        powers = np.exp((scores - scores[rows, best]) * np.float32(self.temperature)).astype(np.float64)
+        np.put_along_axis(powers, best, np.inf, axis=1)
+        order = np.argsort(-powers, axis=1, kind="stable")[:, :most]
+        np.put_along_axis(powers, best, 0.0, axis=1)
+        left = 1.0 - ranked.confidence[:, None]
+        confidence = left * powers[rows, order] / np.maximum(powers.sum(axis=1, keepdims=True), _LEAST)
+        confidence = np.minimum(confidence, ranked.confidence[:, None])
+        confidence[:, 0] = ranked.confidence
+        return order, confidence
+
+
+def fit_calibration(scores: NDArray[np.float32], truth: NDArray[np.int64], tree: Tree) -> Calibration:
     """Fit on out-of-fold scores (rows × labels) and the index of the right label of each row.
 
-    A temperature by log loss, then isotonic regression of "the best label is right" on its log-odds.
+    A temperature by log loss, then for each level isotonic regression of "the best label is right down to here" on its
+    log-odds.
     """
+    temperature = _best_temperature(scores, truth)
+    found = _best(scores, temperature, tree)
+    curves = []
+    for level, (nodes, odds) in enumerate(zip(tree.nodes, found.odds, strict=True)):
+        reached = tree.lengths[found.label] > level
+        right = nodes[found.label] == nodes[truth]
+        curves.append(_fitted_curve(odds[reached], right[reached], int(nodes.max()) + 1))
+    return Calibration(tree, temperature, tuple(curves))
+
+
+def _fitted_curve(odds: NDArray[np.float64], right: NDArray[np.bool_], nodes: int) -> Curve:
     from sklearn.isotonic import IsotonicRegression
 
-    temperature = _best_temperature(scores, truth)
-    label, _, odds, _ = _top_two(scores, temperature)
-    right = (label == truth).astype(np.float64)
-    chance = 1.0 / scores.shape[1]
-    odds_of_chance = -np.log(scores.shape[1] - 1.0)
+    if nodes == 1:
+        return Curve(np.zeros(1), np.ones(1))  # one node for all: whatever is said, it is right so far
+    odds_of_chance = -np.log(nodes - 1.0)
     # Two made-up rows at either end, one right and one wrong, keep confidences off 0 and 1, where no finite number of
     # rows can prove them to be (Laplace's rule of succession).
-    ends = np.array([odds_of_chance, odds_of_chance, odds.max(), odds.max()])
-    odds, right = np.concatenate([odds, ends]), np.concatenate([right, [0, 1, 0, 1]])
+    highest = odds.max(initial=odds_of_chance)
+    odds = np.concatenate([odds, [odds_of_chance, odds_of_chance, highest, highest]])
+    hits = np.concatenate([right.astype(np.float64), [0, 1, 0, 1]])
     order = np.argsort(odds, kind="stable")
     odds = odds[order]
-    fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit(odds, right[order]).predict(odds)
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit(odds, hits[order]).predict(odds)
     seen = odds > odds_of_chance
-    return Calibration(temperature, *_curve(odds[seen], fitted[seen], odds_of_chance, chance))
+    return Curve(*_curve(odds[seen], fitted[seen], odds_of_chance, 1.0 / nodes))
 
 
 def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15) -> float:
@@ -132,10 +189,19 @@ def _best_temperature(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> 
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 5.0), method="bounded").x))
 
 
-def _top_two(
-    scores: NDArray[np.float32], temperature: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Best and second label, log-odds of the best after the softmax, and the second's share of all others."""
+class _Best(NamedTuple):
+    """The best label of each row, the second best, what odds the softmax gives the best, and the second's share.
+
+    `odds`: for each level, log-odds that the label is right down to it. `share`: of all that the best label leaves.
+    """
+
+    label: NDArray[np.int64]
+    runner_up: NDArray[np.int64]
+    odds: list[NDArray[np.float64]]
+    share: NDArray[np.float64]
+
+
+def _best(scores: NDArray[np.float32], temperature: float, tree: Tree) -> _Best:
     rows = np.arange(len(scores))
     label = scores.argmax(axis=1)
     # Distances to the best score: the softmax cannot overflow, and what is left beside it is not lost in rounding.
@@ -144,7 +210,19 @@ def _top_two(
     runner_up = powers.argmax(axis=1)
     powers[rows, label] = 0.0
     others = np.maximum(powers.sum(axis=1), _LEAST)
-    return label, runner_up, -np.log(others), np.minimum(powers[rows, runner_up] / others, 1.0)
+    odds = [_node_odds(powers, label, nodes) for nodes in tree.uppers]
+    return _Best(label, runner_up, [*odds, -np.log(others)], np.minimum(powers[rows, runner_up] / others, 1.0))
+
+
+def _node_odds(powers: NDArray[np.float64], label: NDArray[np.int64], nodes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Log-odds of the label's node against all others; `powers` are those of the other labels, beside its own 1."""
+    rows = np.arange(len(powers))
+    starts = np.flatnonzero(np.diff(nodes, prepend=-1))  # labels of a node stand together
+    sums = np.add.reduceat(powers, starts, axis=1)
+    own = nodes[label]
+    inside = 1.0 + sums[rows, own]
+    sums[rows, own] = 0.0
+    return np.asarray(np.log(inside) - np.log(np.maximum(sums.sum(axis=1), _LEAST)))
 
 
 _LEAST = 1e-9

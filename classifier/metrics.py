@@ -25,13 +25,15 @@ def evaluate(truth: pl.Series, predicted: pl.Series, levels: Sequence[str]) -> M
     Returns:
         rows, accuracy, macro_f1, weighted_f1, labels (label → precision, recall, f1, support), all of the full path;
         with several levels also levels (name → the same of that level alone, over the rows whose path reaches it; a
-        predicted path that stops earlier is wrong there).
+        predicted path that stops earlier is wrong there) and hierarchical (precision, recall and f1 over all nodes of
+        all paths: what two paths share counts; Kiritchenko, Matwin and Famili, 2005).
         Macro F1 is the plain mean over every label that is right or predicted somewhere, as in scikit-learn.
     """
     table = _table(truth, predicted)
     metrics = _compare(table.select(join_paths("truth"), join_paths("predicted")))
     if len(levels) > 1:
         metrics["levels"] = {level: _compare(_at(table, depth)) for depth, level in enumerate(levels)}
+        metrics["hierarchical"] = _hierarchical(table, len(levels))
     return metrics
 
 
@@ -80,6 +82,20 @@ def _table(truth: pl.Series, predicted: pl.Series) -> pl.DataFrame:
 def _at(table: pl.DataFrame, depth: int) -> pl.DataFrame:
     at_depth = table.select(pl.all().list.get(depth, null_on_oob=True))
     return at_depth.drop_nulls("truth")
+
+
+def _hierarchical(table: pl.DataFrame, depth: int) -> dict[str, float]:
+    shared = [pl.col("truth").list.head(level) == pl.col("predicted").list.head(level) for level in range(1, depth + 1)]
+    # Beyond the end of both paths their heads are the same once more: what is shared ends with the shorter one.
+    shorter = pl.min_horizontal(pl.col("truth", "predicted").list.len())
+    counts = table.select(
+        shared=pl.min_horizontal(pl.sum_horizontal(shared), shorter).sum(),
+        given=pl.col("predicted").list.len().sum(),
+        known=pl.col("truth").list.len().sum(),
+    ).row(0, named=True)
+    precision, recall = (counts["shared"] / counts[whole] if counts[whole] else 0.0 for whole in ("given", "known"))
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return {"precision": precision, "recall": recall, "f1": f1}
 
 
 def _compare(pairs: pl.DataFrame) -> Metrics:

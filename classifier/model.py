@@ -20,7 +20,7 @@ from classifier.metrics import evaluate
 from classifier.parts import Array, Values, score
 from classifier.prototypes import PrototypeVectoriser, fit_prototype
 from classifier.reasons import REASONS, no_reasons, strongest, strongest_few
-from classifier.thresholds import fit_thresholds
+from classifier.thresholds import thresholds_of_tree
 from classifier.tokens import batches
 from classifier.training import OutOfFold, out_of_fold
 from classifier.tree import Tree
@@ -37,6 +37,7 @@ PREDICTION: dict[str, Any] = {
     "label": pl.String,
     "label_path": pl.List(pl.String),
     "confidence": pl.Float64,
+    "confidence_path": pl.List(pl.Float64),
     "runner_up": pl.String,
     "runner_up_confidence": pl.Float64,
     "reasons": REASONS,
@@ -59,7 +60,8 @@ class Model:
         vectoriser: products to tokens with weights.
         intercept: score of each label before any token.
         calibration: scores to confidences.
-        thresholds: one row a label: label, threshold, support, precision, coverage, reason.
+        thresholds: one row a label, and a node above labels that are paths: label, level, threshold, support,
+            precision, coverage, reason, path_thresholds.
         rows: training rows.
         out_of_fold: metrics of the out-of-fold predictions behind calibration and thresholds.
         digest: sha256 of the artifact's manifest; None before it is saved.
@@ -87,7 +89,9 @@ class Model:
         return self.spec.levels
 
     def predict(self, frame: pl.DataFrame, *, reasons: bool = True, threads: int | None = None) -> pl.DataFrame:
-        """One row a product, in order: label, label_path, confidence, runner_up, runner_up_confidence, reasons.
+        """One row a product, in order: `PREDICTION`.
+
+        `confidence` is that of the label as a whole, `confidence_path` has one for each of its levels.
 
         Works in batches, on all cores unless `threads` says otherwise; memory is bound by a batch a thread. A product
         gets the same answer to the bit in any batch and alone.
@@ -118,6 +122,21 @@ class Model:
         found = self._predict_few(columns, len(rows), reasons)
         return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
+    def top(self, frame: pl.DataFrame, most: int) -> list[list[tuple[str, float]]]:
+        """The best `most` labels of each product with their confidences, best first; the first is the one predicted.
+
+        Raises:
+            ColumnMissing: a field of the model is not there.
+        """
+        self.vectoriser.check(frame)
+        if frame.is_empty():
+            return []
+        order, confidence = self.calibration.top(self.scores(frame), most)
+        return [
+            [(self.labels[code], own) for code, own in zip(codes, owns, strict=True)]
+            for codes, owns in zip(order.tolist(), confidence.tolist(), strict=True)
+        ]
+
     def scores(self, frame: pl.DataFrame) -> Array:
         """Uncalibrated scores (products × labels)."""
         return score(self.vectoriser.parts(_columns(frame, self.vectoriser.reads)), self.intercept, frame.height)
@@ -140,6 +159,7 @@ class Model:
                 "label": labels.gather(ranked.label),
                 "label_path": paths.gather(ranked.label),
                 "confidence": ranked.confidence,
+                "confidence_path": _levels(ranked.path_confidence),
                 "runner_up": labels.gather(ranked.runner_up),
                 "runner_up_confidence": ranked.runner_up_confidence,
                 "reasons": why,
@@ -156,6 +176,7 @@ class Model:
             "label": [self.labels[code] for code in label],
             "label_path": [list(self.paths[code]) for code in label],
             "confidence": ranked.confidence.tolist(),
+            "confidence_path": [[one for one in row if one == one] for row in ranked.path_confidence.tolist()],
             "runner_up": [self.labels[code] for code in runner_up],
             "runner_up_confidence": ranked.runner_up_confidence.tolist(),
             "reasons": strongest_few(parts, ranked.label, ranked.runner_up) if reasons else [[] for _ in label],
@@ -164,6 +185,12 @@ class Model:
     @cached_property
     def _label_series(self) -> tuple[pl.Series, pl.Series]:
         return pl.Series(self.labels, dtype=pl.String), pl.Series(self.paths, dtype=pl.List(pl.String))
+
+
+def _levels(path_confidence: NDArray[np.float64]) -> pl.Series:
+    """Confidences of each level as lists, without the levels that a path does not have."""
+    lists = pl.Series(path_confidence).arr.to_list()
+    return lists.list.eval(pl.element().drop_nans()) if np.isnan(path_confidence).any() else lists
 
 
 def _columns(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, Values]:
@@ -256,13 +283,13 @@ def _trust(
 ) -> tuple[Calibration, pl.DataFrame, dict[str, Any]]:
     """Calibration, thresholds and a few facts from out-of-fold scores."""
     truth = codes[held.rows]
-    calibration = fit_calibration(held.scores, truth)
+    tree = Tree(paths)
+    calibration = fit_calibration(held.scores, truth, tree)
     ranked = calibration.rank(held.scores)
     right = ranked.label == truth
-    labels = [join_path(path) or "" for path in paths]
     accept = spec.accept
-    thresholds = fit_thresholds(
-        labels, ranked.label, ranked.confidence, right, accept.precision_target, accept.confidence_level
+    thresholds = thresholds_of_tree(
+        tree, ranked.label, ranked.path_confidence, truth, accept.precision_target, accept.confidence_level
     )
     known = pl.Series(paths, dtype=pl.List(pl.String))
     scored = evaluate(known.gather(truth), known.gather(ranked.label), spec.levels) if len(truth) else {}

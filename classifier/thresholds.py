@@ -1,4 +1,7 @@
-"""From which confidence on a label may be used unseen: the lowest at which its precision is proven, or never."""
+"""From which confidence on a label may be used unseen: the lowest at which its precision is proven, or never.
+
+Of label paths every node has a threshold, down to which level a path may be used.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["fit_thresholds", "lower_bound", "rows_needed"]
+from catalogs.product import join_path
+from classifier.tree import Tree
+
+__all__ = ["fit_thresholds", "lower_bound", "rows_needed", "thresholds_of_tree"]
 
 # Coverages that are tried for a label, from all of its predictions down. A coarse grid: the more thresholds one tries
 # on the same rows, the luckier the best of them is.
@@ -17,12 +23,14 @@ _COVERAGES = np.concatenate([np.arange(1.0, 0.1, -0.05), [0.1, 0.05, 0.02, 0.01]
 
 SCHEMA = {
     "label": pl.String,
+    "level": pl.Int64,
     "threshold": pl.Float64,
     "support": pl.Int64,
     "precision": pl.Float64,
     "coverage": pl.Float64,
     "reason": pl.String,
 }
+_OWN_SCHEMA = {name: dtype for name, dtype in SCHEMA.items() if name != "level"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,48 @@ def fit_thresholds(
     for code, label in enumerate(labels):
         own = order[bounds[code] : bounds[code + 1]]
         rows.append(_one(label, confidence[own], right[own], precision_target, confidence_level))
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=_OWN_SCHEMA, orient="row")
+
+
+def thresholds_of_tree(
+    tree: Tree,
+    predicted: NDArray[np.int64],
+    path_confidence: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    precision_target: float,
+    confidence_level: float,
+) -> pl.DataFrame:
+    """One row a node of every level, in the order of the levels: its threshold, and what is known of it.
+
+    Args:
+        tree: the labels.
+        predicted: index of the predicted label of each out-of-fold row.
+        path_confidence: its calibrated confidences (rows × levels).
+        truth: index of the right label.
+        precision_target: share of accepted rows that must be right down to the level.
+        confidence_level: how sure to be of that.
+
+    Returns:
+        As `fit_thresholds`, with `level` (1 is the first); and path_thresholds, those of the node and of every node
+        above it, from the first level on: a null where a node is never accepted.
+    """
+    levels, known = [], dict[str, float | None]()
+    for level, nodes in enumerate(tree.nodes):
+        names = tree.names(level)
+        reached = tree.lengths[predicted] > level
+        own, right = nodes[predicted[reached]], nodes[predicted[reached]] == nodes[truth[reached]]
+        confidence = path_confidence[reached, level]
+        found = fit_thresholds(
+            [join_path(name) or "" for name in names], own, confidence, right, precision_target, confidence_level
+        )
+        # A path that ended above is a node of the level above, and has its row there.
+        found = found.with_columns(pl.lit(level + 1, pl.Int64).alias("level"), pl.Series("path", names))
+        found = found.filter(pl.col("path").list.len() == level + 1)
+        known |= dict(zip(found["label"], found["threshold"], strict=True))
+        levels.append(found)
+    table = pl.concat(levels)
+    along = [[known[join_path(path[: end + 1]) or ""] for end in range(len(path))] for path in table["path"].to_list()]
+    return table.select(list(SCHEMA)).with_columns(pl.Series("path_thresholds", along, dtype=pl.List(pl.Float64)))
 
 
 def _one(

@@ -43,6 +43,11 @@ class Tree:
             found.append(np.array([place[key] for key in keys], dtype=np.int64))
         return tuple(found)
 
+    def names(self, level: int) -> list[list[str]]:
+        """The path to each node of a level (0 is the first); the whole path where that ends earlier."""
+        first = np.unique(self.nodes[level], return_index=True)[1]
+        return [self.paths[label][: level + 1] for label in first]
+
     @property
     def uppers(self) -> tuple[Codes, ...]:
         """`nodes` of every level but the last, where each label is a node."""

@@ -28,7 +28,13 @@ from warehouse import policy
 from warehouse.home import get_home
 from warehouse.registry import published_champion
 
-_ANSWERS: dict[str, Any] = {"known_path": pl.List(pl.String), "label_path": pl.List(pl.String), "decision": pl.String}
+_PATH = pl.List(pl.String)
+_ANSWERS: dict[str, Any] = {
+    "known_path": _PATH,
+    "predicted_path": _PATH,
+    "label_path": _PATH,
+    "decision": pl.String,
+}
 
 
 def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
@@ -60,8 +66,8 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
         if labelled.is_empty():
             continue
         answers = model.predict(labelled, reasons=False)
-        decision = policy.decide(answers, rules, champion.version).alias("decision")
-        parts.append(pl.DataFrame([labelled["known_path"], answers["label_path"], decision], schema_overrides=_ANSWERS))
+        decided = policy.decide(answers, rules, champion.version)
+        parts.append(labelled.select("known_path").hstack(decided.select("predicted_path", "label_path", "decision")))
     compared = pl.concat(parts)
     if compared.is_empty():
         raise NotEnoughLabels(
@@ -98,12 +104,14 @@ def _usable_rows_of(
 
 def _accepted(compared: pl.DataFrame) -> dict[str, Any]:
     accepted = compared.filter(pl.col("decision") == "accepted")
-    right = accepted.filter(pl.col("known_path") == pl.col("label_path")).height
+    # A path that stops early is right if the known one goes that way.
+    on_the_way = pl.col("known_path").list.head(pl.col("label_path").list.len()) == pl.col("label_path")
+    right = accepted.filter(on_the_way).height
     return {"rows": accepted.height, "accuracy": right / accepted.height if accepted.height else None}
 
 
 def _compare(compared: pl.DataFrame, spec: CatalogSpec, rejected: int) -> dict[str, Any]:
-    metrics = dict(evaluate(compared["known_path"], compared["label_path"], spec.levels))
+    metrics = dict(evaluate(compared["known_path"], compared["predicted_path"], spec.levels))
     metrics.pop("rows", None)
     if "levels" in metrics:
         levels = metrics["levels"].items()

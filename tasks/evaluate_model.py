@@ -37,7 +37,7 @@ def evaluate_model(run_id: str, split: Split, candidate: Candidate) -> Evaluatio
     """Predict the hold-out with the model as it will be served, and compare."""
     spec = registry.load(joined(run_id).catalog)
     answers = candidate.model.predict(split.holdout, reasons=False)
-    given = answers.select("label", "label_path", "confidence")
+    given = answers.select("label", "label_path", "confidence", "confidence_path")
     answered = split.holdout.with_columns(given.get_columns())
     metrics = _measured(candidate.model, answered, spec)
     easy = {

@@ -49,7 +49,8 @@ def measure_drift(run_id: str) -> Seen:
     seed = get_settings().seed
     reference = pl.read_parquet(model.folder / "reference.parquet")
     current = current_rows(run, spec, MOST_ROWS, seed)
-    current = current.with_columns(decide(current, run.read("policy"), model.version))
+    decided = decide(current, run.read("policy"), model.version)
+    current = current.with_columns(decided.get_column("decision"))
     result = drift.compare(reference, current, spec, comparison="catalogue", seed=seed, most_rows=MOST_ROWS)
     stamped = result.scores.with_columns(
         pl.lit(run_id).alias("run_id"),

@@ -55,7 +55,8 @@ def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: 
     reference = evaluation.answered.sample(
         min(REFERENCE_ROWS, evaluation.answered.height), seed=get_settings().seed, shuffle=False
     )
-    reference = reference.with_columns(decide(reference, run.read("policy"), version))
+    decided = decide(reference, run.read("policy"), version)
+    reference = reference.drop("confidence_path").with_columns(decided.get_column("decision"))
     digest = save(candidate.model, folder, facts, reference)
     record = registry.register(
         run,

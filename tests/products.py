@@ -11,6 +11,7 @@ import polars as pl
 from catalogs import demo, readers, registry, sources
 from catalogs.normalise import normalise
 from catalogs.spec import CatalogSpec
+from classifier.tree import Tree
 from expectations.decide import decide
 
 
@@ -31,3 +32,8 @@ def shop(rows: int = 3_000) -> tuple[CatalogSpec, pl.DataFrame]:
     """Products of the generated shop, with every kind of field."""
     with TemporaryDirectory() as folder:
         return products("demo", demo.generate(Path(folder), rows=rows, seed=7))
+
+
+def plain(labels: int) -> Tree:
+    """So many plain labels."""
+    return Tree([[f"label {number:03d}"] for number in range(labels)])

@@ -59,6 +59,7 @@ class LengthModel:
             label.alias("label"),
             pl.concat_list(label).alias("label_path"),
             confidence.alias("confidence"),
+            pl.concat_list(confidence).alias("confidence_path"),
             pl.lit("Toys").alias("runner_up"),
             pl.lit([{"token": "t", "field": "title", "weight": 1.0}]).alias("reasons"),
         )

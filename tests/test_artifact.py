@@ -106,9 +106,9 @@ def test_the_sample_of_training_rows_comes_back(saved: Path, tmp_path: Path) -> 
 
 
 def test_the_calibrator_is_the_curve_that_predictions_follow(saved: Path) -> None:
-    calibrator, calibration = artifact.calibrator(saved), trained().calibration
+    (calibrator,), (curve,) = artifact.calibrators(saved), trained().calibration.curves
     odds = np.linspace(-3, 12, 500)
-    assert calibrator.predict(odds) == pytest.approx(np.interp(odds, calibration.knots, calibration.values))
+    assert calibrator.predict(odds) == pytest.approx(np.interp(odds, curve.knots, curve.values))
 
 
 def test_loading_starts_no_scikit_learn(saved: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_changed_file_is_found(copy: Path, name: str) -> None:
     assert error.value.hint
 
 
-@pytest.mark.parametrize("name", ["calibration.npy", "fields/title/words.parquet", "model.skops", "manifest.json"])
+@pytest.mark.parametrize("name", ["calibration.parquet", "fields/title/words.parquet", "model.skops", "manifest.json"])
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(ArtifactDamaged) as error:
@@ -173,7 +173,7 @@ def test_a_type_that_is_not_expected_is_refused_before_it_is_built(copy: Path) -
     with pytest.raises(ArtifactDamaged, match=r"not allowed: .*FunctionTransformer"):
         load(copy)
     with pytest.raises(ArtifactDamaged, match="not allowed"):
-        artifact.calibrator(copy)
+        artifact.calibrators(copy)
 
 
 def test_nothing_is_overwritten(saved: Path) -> None:

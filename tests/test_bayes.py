@@ -19,7 +19,7 @@ from classifier.linear import Linear, fit_linear, solver_of
 from classifier.model import fit
 from classifier.recipes import LinearParams, RecipeParams, resolve
 from classifier.tree import Tree
-from tests.products import shop
+from tests.products import plain, shop
 
 LABELS = 4
 
@@ -77,7 +77,9 @@ def test_folds_are_fitted_with_the_solver_of_all_rows(monkeypatch: pytest.Monkey
     words = sp.csr_matrix((np.ones(rows, np.float32), (np.arange(rows), np.arange(rows) % 7)))
     layout = training.Layout(np.array([7]), np.zeros(7, bool), np.ones(1))
     hashes = pl.Series([hashlib.sha256(str(n).encode()).hexdigest() for n in range(rows)])
-    training.out_of_fold(Design([words]), layout, np.arange(rows) % 3, Tree([["a"], ["b"], ["c"]]), hashes, RecipeParams(), 0)
+    training.out_of_fold(
+        Design([words]), layout, np.arange(rows) % 3, Tree([["a"], ["b"], ["c"]]), hashes, RecipeParams(), 0
+    )
     assert set(used) == {"adagrad"}
 
 
@@ -87,7 +89,7 @@ def test_what_is_unlike_everything_seen_is_not_sure_of_its_label(labels: int) ->
     truth = np.arange(2_000) % labels
     scores = np.random.default_rng(0).normal(-1.0, 0.1, (2_000, labels)).astype(np.float32)
     scores[np.arange(2_000), truth] += 2.0
-    calibration = fit_calibration(scores, truth)
+    calibration = fit_calibration(scores, truth, plain(labels))
     nothing = calibration.rank(np.full((1, labels), -1.0, dtype=np.float32))
     assert nothing.confidence[0] < 1 / labels + 0.05
     sure = calibration.rank(scores)
@@ -101,7 +103,7 @@ def test_best_and_second_label_never_have_more_than_everything(spread: float) ->
     truth = random.integers(0, 5, 500)
     scores = random.normal(0, spread, (500, 5)).astype(np.float32)
     scores[np.arange(500), truth] += 3 * spread
-    ranked = fit_calibration(scores, truth).rank(scores * np.float32(10))
+    ranked = fit_calibration(scores, truth, plain(5)).rank(scores * np.float32(10))
     assert (ranked.confidence + ranked.runner_up_confidence <= 1 + 1e-12).all()
     assert (ranked.runner_up_confidence <= ranked.confidence).all()
 
@@ -147,4 +149,5 @@ def test_models_of_upper_levels_are_added_to_all_labels_below(design: Design, co
 def test_a_path_that_ends_early_is_a_node_of_its_own() -> None:
     tree = Tree([["a"], ["a", "b"], ["a", "c"], ["d"]])
     assert [nodes.tolist() for nodes in tree.nodes] == [[0, 0, 0, 1], [0, 1, 2, 3]]
-    assert tree.depth == 2 and tree.lengths.tolist() == [1, 2, 2, 1]
+    assert tree.depth == 2
+    assert tree.lengths.tolist() == [1, 2, 2, 1]

@@ -25,7 +25,7 @@ from classifier.reasons import contributions, strongest, strongest_few
 from classifier.recipes import resolve
 from classifier.thresholds import fit_thresholds, lower_bound, rows_needed
 from core.errors import ColumnMissing, NotEnoughLabels, OneClass
-from tests.products import products, shop
+from tests.products import plain, products, shop
 
 RECIPES = ["linear", "linear-fast", "asos-prototype", "newsgroups-prototype"]
 FIELDS = ["title", "description", "brand", "also_buy", "price"]
@@ -285,7 +285,7 @@ def test_confidence_means_the_share_that_is_right() -> None:
     truth = random.integers(0, 5, 20_000)
     scores = random.normal(size=(20_000, 5)).astype(np.float32)
     scores[np.arange(20_000), truth] += random.exponential(2.0, 20_000).astype(np.float32)
-    calibration = fit_calibration(scores[:10_000], truth[:10_000])
+    calibration = fit_calibration(scores[:10_000], truth[:10_000], plain(5))
     ranked = calibration.rank(scores[10_000:])
     right = ranked.label == truth[10_000:]
     assert calibration_error(ranked.confidence, right) < 0.02

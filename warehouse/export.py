@@ -34,7 +34,7 @@ CONTRACT_FILES = {"asos": "predictions_test_text.csv"}
 """Contracts that have a file, and what it is called."""
 
 # CSV has no lists: they are written as JSON.
-_NESTED = ("label_path", "reasons")
+_NESTED = ("label_path", "predicted_path", "confidence_path", "reasons")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import polars as pl
 from catalogs.digests import with_row_hash
 from catalogs.spec import CatalogSpec
 from core.errors import SourceEmpty, SourceShrunk, SpecInvalid
-from warehouse.engine import engine, one, stream
+from warehouse.engine import copied, engine, one
 from warehouse.runs import Run
 from warehouse.statements import column, quoted, statement
 from warehouse.tables import COLUMNS
@@ -185,16 +185,16 @@ def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection) 
     stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS stored_at"
     new_products = f"SELECT chosen.seq, staged.* EXCLUDE (n), {stamp} FROM staged JOIN chosen ON chosen.n = staged.n"
     if run.counts["stored"]:
-        run.append("products", stream(connection, new_products))
+        run.append("products", copied(run, connection, new_products))
     if run.counts["stored"] or run.counts["removed"]:
-        run.overwrite("state", stream(connection, statement("new_state")))
+        run.overwrite("state", copied(run, connection, statement("new_state")))
     if run.counts["removed"]:
         stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS removed_at"
-        run.append("removed", stream(connection, f"SELECT product_id, seq, {stamp} FROM vanished"))
+        run.append("removed", copied(run, connection, f"SELECT product_id, seq, {stamp} FROM vanished"))
     if run.counts["repeated"]:
         connection.execute(f"CREATE TEMP TABLE disagreeing AS {_conflicts(run, spec)}")
         if one(connection, "SELECT count(*) FROM disagreeing"):
-            run.append("conflicts", stream(connection, "FROM disagreeing"))
+            run.append("conflicts", copied(run, connection, "FROM disagreeing"))
 
 
 def _conflicts(run: Run, spec: CatalogSpec) -> str:
@@ -226,7 +226,7 @@ def _commit_rejects(run: Run, folder: Path) -> None:
     stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(datetime.now(UTC).isoformat())} AS rejected_at"
     rows = f"SELECT source_file AS source, source_row AS line, raw, reasons, {stamp} FROM read_parquet([{found}])"
     with engine(run) as connection:
-        run.append("rejects", stream(connection, rows))
+        run.append("rejects", copied(run, connection, rows))
 
 
 def _refuse_changed_kinds(run: Run, connection: duckdb.DuckDBPyConnection) -> None:

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 
+from catalogs.product import join_path
 from catalogs.spec import CatalogSpec
 from warehouse import tables
 from warehouse.home import Home
 from warehouse.recorded import recorded
 from warehouse.runs import Run
 
+ASKED = ("label", "label_path", "confidence", "confidence_path")
+"""What of an answer decides on what is shown."""
+
+SHOWN: dict[str, Any] = {
+    "label": pl.String,
+    "label_path": tables.PATH,
+    "confidence": pl.Float64,
+    "predicted_path": tables.PATH,
+    "depth": pl.Int64,
+    "decision": pl.String,
+}
+"""What people see of an answer."""
+
 
 def set_policy(run: Run, spec: CatalogSpec, version: str, thresholds: pl.DataFrame) -> None:
-    """Make `thresholds` the policy of a model: label, threshold, support, precision, coverage, reason."""
+    """Make `thresholds` the policy of a model: label, threshold, support and so on."""
     others = run.read("policy").filter(pl.col("model_version") != version)
     rows = thresholds.with_columns(
         pl.lit(version).alias("model_version"),
@@ -32,13 +48,56 @@ def published_policy(home: Home, catalog: str) -> pl.DataFrame:
     return tables.read(home.table(catalog, "policy"), "policy", recorded(home, catalog).get("policy"))
 
 
-def decide(answers: pl.DataFrame, policy: pl.DataFrame, version: str) -> pl.Series:
-    """`accepted` or `review` for each answer (label, confidence): the same rule as the SQL view `predictions`."""
-    own = policy.filter(pl.col("model_version") == version).select("label", "threshold", "review_all")
-    accepted = (pl.col("confidence") >= pl.col("threshold")) & ~pl.col("review_all")
-    return (
-        answers.select("label", "confidence")
-        .join(own, on="label", how="left", maintain_order="left")
-        .select(pl.when(accepted).then(pl.lit("accepted")).otherwise(pl.lit("review")).alias("decision"))
-        .to_series()
-    )
+def accepted_depth(confidence_path: Sequence[float], thresholds: Sequence[float | None]) -> int:
+    """How many levels of a label path are accepted: down to the deepest whose threshold holds, 0 for none.
+
+    The same rule as `warehouse/sql/accepted_depth.sql`.
+
+    Args:
+        confidence_path: confidence at each level.
+        thresholds: from which confidence on each level is accepted; null: never.
+    """
+    for level in range(min(len(confidence_path), len(thresholds)), 0, -1):
+        least = thresholds[level - 1]
+        if least is not None and confidence_path[level - 1] >= least:
+            return level
+    return 0
+
+
+def thresholds_of(policy: pl.DataFrame, version: str) -> dict[str, list[float | None]]:
+    """For each label of a model from which confidence on each of its levels is accepted; empty where all go to review.
+
+    What is in force is decided here alone: `decide` and the API look labels up in this.
+    """
+    own = policy.filter((pl.col("model_version") == version) & ~pl.col("review_all"))
+    limits = own.select("label", pl.coalesce("path_thresholds", pl.concat_list("threshold")).alias("limits"))
+    return dict(limits.iter_rows())
+
+
+def decide(answers: pl.DataFrame, policy: pl.DataFrame, version: str) -> pl.DataFrame:
+    """What is shown of each answer (label, label_path, confidence, confidence_path), as in the view `predictions`.
+
+    Returns:
+        `SHOWN`: label, label_path and confidence down to the accepted depth, or of the whole path where none is
+        accepted; predicted_path, the whole path; depth; decision.
+    """
+    limits = thresholds_of(policy, version)
+    rows = [
+        shown(label, path, confidence, confidence_path, limits.get(label, ()))
+        for label, path, confidence, confidence_path in answers.select(ASKED).iter_rows()
+    ]
+    return pl.DataFrame(rows, schema=SHOWN, orient="row")
+
+
+def shown(
+    label: str,
+    path: list[str],
+    confidence: float,
+    confidence_path: Sequence[float],
+    thresholds: Sequence[float | None],
+) -> tuple[str, list[str], float, list[str], int, str]:
+    """One answer as `decide` shows it."""
+    depth = accepted_depth(confidence_path, thresholds)
+    if 0 < depth < len(path):
+        return join_path(path[:depth]) or "", path[:depth], confidence_path[depth - 1], path, depth, "accepted"
+    return label, path, confidence, path, depth, "accepted" if depth else "review"

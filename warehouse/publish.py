@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import duckdb
@@ -18,7 +17,7 @@ from warehouse import tables
 from warehouse.home import Home, naming_disk_errors
 from warehouse.locks import locked
 from warehouse.recorded import recorded
-from warehouse.statements import column, select
+from warehouse.statements import column, select, view
 
 PUBLISH_WAIT_S = 120.0
 
@@ -54,7 +53,9 @@ def publish(home: Home) -> Published:
     home.prepare()
     with locked(home.lock("publish"), wait_s=PUBLISH_WAIT_S, what="publishing"), naming_disk_errors(home.root):
         beside = home.database.with_name(f".{home.database.name}.new")
-        beside.unlink(missing_ok=True)
+        # What a killed publish left, its log too: DuckDB would play that into the new file.
+        for left in (beside, beside.with_name(f"{beside.name}.wal")):
+            left.unlink(missing_ok=True)
         catalogs = home.catalogs()
         connection = duckdb.connect(str(beside))
         try:
@@ -85,8 +86,8 @@ def _build(connection: duckdb.DuckDBPyConnection, home: Home, catalogs: list[str
             connection.execute(
                 f"CREATE VIEW tables.{kind} AS " + "\nUNION ALL BY NAME\n".join(f"({part})" for part in parts)
             )
-    for view in VIEWS:
-        connection.execute(resources.files("warehouse").joinpath("views", f"{view}.sql").read_text(encoding="utf-8"))
+    for name in VIEWS:
+        connection.execute(view(name))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from classifier.holdout import holdout_bound
 from core.errors import SpecInvalid
 from core.settings import get_settings
 from warehouse import tables
-from warehouse.engine import engine, one, stream
+from warehouse.engine import copied, engine, one
 from warehouse.registry import ModelRecord
 from warehouse.runs import Run
 from warehouse.statements import column, quoted, statement
@@ -105,6 +105,7 @@ def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_i
         answers["label"],
         answers["label_path"],
         answers["confidence"],
+        answers["confidence_path"],
         answers["runner_up"],
         answers["reasons"].cast(tables.REASONS),
         pl.lit(record.version).alias("model_version"),
@@ -130,13 +131,13 @@ def store(run: Run, done: Plan) -> None:
     with engine(run) as connection:
         if parts:
             connection.execute(f"CREATE VIEW scored AS SELECT * FROM read_parquet([{parts}])")
-            run.append("scores", stream(connection, new_scores))
+            run.append("scores", copied(run, connection, new_scores))
         else:
             connection.execute("CREATE VIEW scored AS SELECT * FROM state WHERE false")
         connection.execute(
             f"CREATE VIEW reused AS SELECT * FROM read_parquet({quoted(str(folder / 'reused.parquet'))})"
         )
-        run.overwrite("state", stream(connection, statement("scored_state")))
+        run.overwrite("state", copied(run, connection, statement("scored_state")))
 
 
 def _refuse_unstored_fields(run: Run, spec: CatalogSpec) -> None:

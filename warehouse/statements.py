@@ -10,6 +10,7 @@ import polars as pl
 
 from warehouse import tables
 
+_DEPTH = "/*accepted_depth*/"
 _SQL_TYPES = {
     pl.String: "VARCHAR",
     pl.Int64: "BIGINT",
@@ -22,10 +23,11 @@ def select(files: Iterable[str], kind: str, catalog: str | None = None) -> str:
     """SQL that reads Parquet files as a table of that kind; a typed empty select where there is none."""
     named = "" if catalog is None else f"{quoted(catalog)} AS catalog, "
     listed = ", ".join(quoted(file) for file in files)
-    if listed:
-        return f"SELECT {named}* FROM read_parquet([{listed}], union_by_name = true)"
     columns = ", ".join(f"NULL::{sql_type(dtype)} AS {name}" for name, dtype in tables.COLUMNS[kind].items())
-    return f"SELECT {named}{columns} WHERE false"
+    shape = f"SELECT {columns} WHERE false"
+    if listed:  # files of an earlier version may lack a column that there is now
+        shape += f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true)"
+    return f"SELECT {named}* FROM ({shape})"
 
 
 def sql_type(dtype: Any) -> str:
@@ -51,4 +53,18 @@ def column(name: str) -> str:
 
 def statement(name: str) -> str:
     """The text of warehouse/sql/<name>.sql."""
-    return resources.files("warehouse").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    return _text("sql", name)
+
+
+def view(name: str) -> str:
+    """The text of warehouse/views/<name>.sql."""
+    return _text("views", name)
+
+
+def _text(folder: str, name: str) -> str:
+    text = _file(folder, name)
+    return text.replace(_DEPTH, _file("sql", "accepted_depth").strip()) if _DEPTH in text else text
+
+
+def _file(folder: str, name: str) -> str:
+    return resources.files("warehouse").joinpath(folder, f"{name}.sql").read_text(encoding="utf-8")

@@ -5,13 +5,16 @@ Every write is one atomic Delta commit. A commit is seen by nobody until a run r
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 import polars as pl
-from deltalake import DeltaTable, WriterProperties, write_deltalake
+from arro3.core import Table
+from deltalake import DeltaTable, Schema, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from core.errors import TableDamaged
 from warehouse.home import naming_disk_errors
@@ -27,6 +30,7 @@ PREDICTION: dict[str, Any] = {
     "label": pl.String,
     "label_path": PATH,
     "confidence": pl.Float64,
+    "confidence_path": pl.List(pl.Float64),
     "runner_up": pl.String,
     "reasons": REASONS,
     "model_version": pl.String,
@@ -145,11 +149,14 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "fit_s": pl.Float64,
         "tried_at": TIME,
     },
-    # Per model and label, from which confidence on a prediction is accepted; null: never.
+    # Per model and label, and node above labels that are paths, from which confidence on a prediction is accepted;
+    # null: never.
     "policy": {
         "model_version": pl.String,
         "label": pl.String,
+        "level": pl.Int64,
         "threshold": pl.Float64,
+        "path_thresholds": pl.List(pl.Float64),
         "precision_target": pl.Float64,
         "support": pl.Int64,
         "precision": pl.Float64,
@@ -196,28 +203,53 @@ def conform(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
 
 
 def version(path: Path) -> int | None:
-    """The newest version of a table; None where there is no table."""
-    if not (path / "_delta_log").is_dir():
+    """The newest version of a table; None where nothing was ever committed to it."""
+    # The folder of a log is made before its first commit: another process may be about to, or was killed there.
+    if not any(file.suffix in {".json", ".parquet"} for file in (path / "_delta_log").glob("[0-9]*")):
         return None
     return _open(path).version()
 
 
-def append(path: Path, data: Any) -> int:
-    """Append rows (a frame, or an Arrow stream of any length) in one commit; returns the new version."""
+def append(path: Path, data: pl.DataFrame | Path) -> int:
+    """Append rows (a frame, or a Parquet file, which is moved) in one commit; returns the new version."""
     return _write(path, data, "append")
 
 
-def overwrite(path: Path, data: Any) -> int:
+def overwrite(path: Path, data: pl.DataFrame | Path) -> int:
     """Replace all rows in one commit; earlier versions stay readable. Returns the new version."""
     return _write(path, data, "overwrite")
 
 
-def _write(path: Path, data: Any, mode: str) -> int:
-    stream = data.to_arrow() if isinstance(data, pl.DataFrame) else data
-    how: dict[str, Any] = {"mode": mode, "schema_mode": "merge" if mode == "append" else "overwrite"}
+def _write(path: Path, data: pl.DataFrame | Path, mode: Literal["append", "overwrite"]) -> int:
     with naming_disk_errors(path):
-        write_deltalake(path, stream, writer_properties=_WRITER, **how)
+        if isinstance(data, Path):
+            _commit_file(path, data, mode)
+        else:
+            schema_mode: Any = "merge" if mode == "append" else "overwrite"
+            write_deltalake(path, data.to_arrow(), mode=mode, schema_mode=schema_mode, writer_properties=_WRITER)
     return _open(path).version()
+
+
+def _commit_file(path: Path, file: Path, mode: Literal["append", "overwrite"]) -> None:
+    """Make a Parquet file part of a table. A file that was moved but never committed is no part of it."""
+    empty_frame = pl.DataFrame(schema=pl.read_parquet_schema(file))
+    schema = Schema.from_arrow(Table.from_arrow(empty_frame).schema)
+    rows = pl.scan_parquet(file).select(pl.len()).collect().item()
+    path.mkdir(parents=True, exist_ok=True)
+    own = path / f"part-{file.name}"
+    file.replace(own)
+    stat = own.stat()
+    stats = json.dumps({"numRecords": rows})
+    action = AddAction(own.name, stat.st_size, {}, stat.st_mtime_ns // 1_000_000, True, stats)
+    if version(path) is None:
+        create_table_with_add_actions(str(path), schema, [action], mode="error")
+        return
+    table = _open(path)
+    known = {field.name for field in table.schema().fields}
+    if new := [field for field in schema.fields if field.name not in known]:
+        table.alter.add_columns(new)  # a commit of its own, which changes no row
+        table = _open(path)
+    table.create_write_transaction([action], mode, schema)
 
 
 def files(path: Path, at: int) -> list[str]:

@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,10 @@ from aisle.options import Catalog, Json
 from aisle.render import as_json, as_json_line, emit, note, table
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from catalogs.spec import CatalogSpec
+    from classifier.model import Model
 
 ANSWER_COLUMNS = ("label", "confidence", "decision", "runner_up")
 
@@ -61,11 +64,15 @@ def predict(
         list[str] | None,
         typer.Argument(metavar="FIELD=VALUE", help="One product; none: JSON lines on stdin.", show_default=False),
     ] = None,
+    top: Annotated[
+        int, typer.Option("--top", min=1, metavar="K", help="The best K labels of each product.", show_default=False)
+    ] = 1,
     as_json_: Json = False,
 ) -> None:
     """Ask the champion about a product, or many.
 
-    They need not be stored, and are not. --json prints one object a line, in the order given; for a line that cannot
+    With --top, `labels` has the best K labels of a product, and `labels_above` every label whose confidence is over
+    its threshold. Products need not be stored, and are not. --json prints one object a line, in the order given; for a line that cannot
     be answered {"line", "problem"}, and the exit code is 1 at the end.
     """
     require(catalog)
@@ -74,7 +81,7 @@ def predict(
     spec = load(catalog)
     asked = [_question(spec, pairs)] if pairs else _questions_of_stdin(spec)
     refused, rows = 0, []
-    for answer in _answers(spec, asked):
+    for answer in _answers(spec, asked, top):
         refused += "problem" in answer
         if as_json_:
             emit(as_json_line(answer))
@@ -82,6 +89,7 @@ def predict(
             note(f"error: {answer['problem']['where']}: {answer['problem']['message']}")
         else:
             rows.append([answer[name] for name in ANSWER_COLUMNS] + [_tokens(answer["reasons"])])
+            rows += [["  " + one["label"], one["confidence"], "", "", ""] for one in answer.get("labels", [])[1:]]
     if not as_json_ and (rows or not refused):
         emit(table([*ANSWER_COLUMNS, "reasons"], rows))
     if refused:
@@ -179,9 +187,9 @@ def _in_words(problems: list[tuple[tuple[str | int, ...], str]]) -> str:
     return "; ".join(" ".join([".".join(map(str, steps)), detail]).strip() for steps, detail in problems)
 
 
-def _answers(spec: CatalogSpec, questions: Iterable[_Question]) -> Iterator[dict[str, Any]]:
-    """What to say to each question, in order: the champion's answer with the decision of the current policy, or
-    {line, problem}.
+def _answers(spec: CatalogSpec, questions: Iterable[_Question], top: int) -> Iterator[dict[str, Any]]:
+    """What to say to each question, in order: the champion's answer with the decision of the current policy, and its
+    best labels where more than one is asked for; or {line, problem}.
 
     Raises:
         NoChampion: there is no model yet.
@@ -195,18 +203,33 @@ def _answers(spec: CatalogSpec, questions: Iterable[_Question]) -> Iterator[dict
     champion = published_champion(get_home(), spec.name)
     model = artifact.load(champion.folder)
     rules = policy.published_policy(get_home(), spec.name)
+    limits = policy.thresholds_of(rules, champion.version)
     waiting = iter(questions)
     while batch := list(itertools.islice(waiting, BATCH_ROWS)):
         frame = normalise_records([question.record for question in batch if not question.problem], spec)
         answers = model.predict(frame)
-        decisions = policy.decide(answers, rules, champion.version)
-        said = zip(frame["product_id"], answers.to_dicts(), decisions, strict=True)
+        shown = policy.decide(answers, rules, champion.version)
+        best = _best_labels(model, frame, top, limits) if top > 1 else [{}] * frame.height
+        said = zip(frame["product_id"], answers.to_dicts(), shown.to_dicts(), best, strict=True)
         for question in batch:
             if question.problem:
                 yield _refusal(question)
                 continue
-            product_id, answer, decision = next(said)
-            yield {"product_id": product_id} | answer | {"decision": decision, "model_version": champion.version}
+            product_id, answer, shown_of, best_of = next(said)
+            yield {"product_id": product_id} | answer | shown_of | best_of | {"model_version": champion.version}
+
+
+def _best_labels(
+    model: Model, frame: pl.DataFrame, top: int, limits: Mapping[str, Sequence[float | None]]
+) -> list[dict[str, Any]]:
+    """For each product `labels`, the best ones, and `labels_above`, every one that is over its threshold."""
+    found: list[dict[str, Any]] = []
+    for ranked in model.top(frame, max(top, len(model.labels))):
+        least = ((label, confidence, (limits.get(label) or [None])[-1]) for label, confidence in ranked)
+        above = [label for label, confidence, bar in least if bar is not None and confidence >= bar]
+        best = [{"label": label, "confidence": confidence} for label, confidence in ranked[:top]]
+        found.append({"labels": best, "labels_above": above})
+    return found
 
 
 def _refusal(question: _Question) -> dict[str, Any]:

@@ -6,6 +6,7 @@ SELECT
     state.label,
     state.label_path,
     state.confidence,
+    state.confidence_path,
     state.known_path,
     state.model_version,
     /*fields*/

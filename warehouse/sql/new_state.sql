@@ -15,6 +15,7 @@ SELECT
     CASE WHEN chosen.same_features THEN state.label END AS label,
     CASE WHEN chosen.same_features THEN state.label_path END AS label_path,
     CASE WHEN chosen.same_features THEN state.confidence END AS confidence,
+    CASE WHEN chosen.same_features THEN state.confidence_path END AS confidence_path,
     CASE WHEN chosen.same_features THEN state.runner_up END AS runner_up,
     CASE WHEN chosen.same_features THEN state.reasons END AS reasons,
     CASE WHEN chosen.same_features THEN state.model_version END AS model_version,

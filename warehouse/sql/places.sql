@@ -11,7 +11,7 @@ FROM (
     SELECT
         state.label,
         said.product_id IS NOT NULL
-            OR coalesce(NOT policy.review_all AND state.confidence >= policy.threshold, false) AS accepted,
+            OR /*accepted_depth*/ > 0 AS accepted,
         products.run_id = getvariable('run_id') AS mine
     FROM state
     JOIN products ON products.seq = state.seq

@@ -5,7 +5,7 @@ FROM state
 WHERE model_digest IS DISTINCT FROM getvariable('model_digest');
 
 CREATE TEMP TABLE reused AS           -- it answered for this very form before: after a rollback, or a change taken back
-SELECT unanswered.*, said.label, said.label_path, said.confidence, said.runner_up, said.reasons,
+SELECT unanswered.*, said.label, said.label_path, said.confidence, said.confidence_path, said.runner_up, said.reasons,
        said.model_version, said.model_digest, said.scored_run_id, said.scored_at
 FROM unanswered
 JOIN (

@@ -3,7 +3,7 @@
 -- rejects.
 CREATE VIEW conservation AS
 WITH last_said AS (
-    SELECT catalog, product_id, feature_hash, label, confidence, model_version
+    SELECT catalog, product_id, feature_hash, label, label_path, confidence, confidence_path, model_version
     FROM tables.scores
     QUALIFY row_number() OVER (PARTITION BY catalog, product_id, feature_hash ORDER BY scored_at DESC) = 1
 ),
@@ -13,7 +13,9 @@ answers AS (
         products.run_id,
         products.product_id,
         CASE WHEN state.seq IS NULL THEN last_said.label ELSE state.label END AS label,
+        CASE WHEN state.seq IS NULL THEN last_said.label_path ELSE state.label_path END AS label_path,
         CASE WHEN state.seq IS NULL THEN last_said.confidence ELSE state.confidence END AS confidence,
+        CASE WHEN state.seq IS NULL THEN last_said.confidence_path ELSE state.confidence_path END AS confidence_path,
         CASE WHEN state.seq IS NULL THEN last_said.model_version ELSE state.model_version END AS model_version
     FROM tables.products AS products
     LEFT JOIN tables.state AS state ON state.catalog = products.catalog AND state.seq = products.seq
@@ -27,21 +29,20 @@ person AS (
 ),
 placed AS (
     SELECT
-        answers.catalog,
-        answers.run_id,
+        state.catalog,
+        state.run_id,
         CASE
-            WHEN answers.label IS NULL THEN 'pending'
+            WHEN state.label IS NULL THEN 'pending'
             WHEN person.product_id IS NOT NULL THEN 'accepted'
-            WHEN policy.review_all THEN 'review'
-            WHEN answers.confidence >= policy.threshold THEN 'accepted'
+            WHEN /*accepted_depth*/ > 0 THEN 'accepted'
             ELSE 'review'
         END AS place
-    FROM answers
+    FROM answers AS state
     LEFT JOIN tables.policy AS policy
-        ON policy.catalog = answers.catalog
-        AND policy.model_version = answers.model_version
-        AND policy.label = answers.label
-    LEFT JOIN person ON person.catalog = answers.catalog AND person.product_id = answers.product_id
+        ON policy.catalog = state.catalog
+        AND policy.model_version = state.model_version
+        AND policy.label = state.label
+    LEFT JOIN person ON person.catalog = state.catalog AND person.product_id = state.product_id
 ),
 stored AS (
     SELECT

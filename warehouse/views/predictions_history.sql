@@ -6,6 +6,7 @@ SELECT
     label,
     label_path,
     confidence,
+    confidence_path,
     runner_up,
     reasons,
     model_version,
