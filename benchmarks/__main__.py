@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import accuracy, bulk, fields, labels, single, solvers, training, vectoriser
+from benchmarks import accuracy, bulk, calibration, fields, labels, paths, single, solvers, training, vectoriser
 from benchmarks.machine import describe
 from benchmarks.options import Options
 from benchmarks.results import Report, write
@@ -20,6 +20,8 @@ BENCHMARKS: dict[str, tuple[Callable[[Options], Report], str]] = {
     "solvers": (solvers.run, "LinearSVC, AdaGrad and averaged SGD: accuracy and seconds"),
     "accuracy": (accuracy.run, "the recipes on the real sets, beside TfidfVectorizer and LinearSVC"),
     "fields": (fields.run, "what each field of a catalogue is worth"),
+    "calibration": (calibration.run, "what confidences mean, and whether what is accepted is as precise as asked"),
+    "paths": (paths.run, "labels that are paths, beside a flat classifier and hiclass"),
     "labels": (labels.run, "text to labels in memory, beside scikit-learn and fastText"),
     "training": (training.run, "`aisle train` beside scikit-learn and fastText (1.25 million products)"),
     "bulk": (bulk.run, "a file to predictions in SQL, and the peak memory (1.25 million products)"),
@@ -62,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         "  scripts/bench                        all, at full size: about an hour, 12 GiB of memory, 10 GB of disk\n"
         "  scripts/bench single vectoriser      these two\n"
         "  scripts/bench bulk --rows 50000      a quick look\n\n"
-        "fastText is measured where its command is installed (Debian: apt-get install fasttext). Real sets are used\n"
+        "fastText is measured where its command is installed (Debian: apt-get install fasttext), hiclass and MAPIE\n"
+        "where they are (pip install hiclass mapie). Real sets are used\n"
         "where they lie beside the project (../shared/data); a row that could not be measured says so. Nothing else\n"
         "should run meanwhile: the results say how busy the machine was.",
     )

@@ -6,6 +6,7 @@ intercept.npy        score of each label before any token
 calibration.parquet  level, knot, value: the confidence curve of each level of the labels, over log-odds
 model.skops          the fitted scikit-learn calibrators behind those curves, a list with one a level
 thresholds.parquet   one row a label, and a node above labels that are paths
+evidence.parquet     what was said of each out-of-fold row, from which thresholds for another target are found
 fields/<field>/      what each field learnt: words.parquet, grams2.parquet, …, and weights as .npy
 reference.parquet    a sample of training rows, for drift
 """
@@ -36,7 +37,7 @@ from core.errors import ArtifactDamaged, ModelError
 if TYPE_CHECKING:
     from sklearn.isotonic import IsotonicRegression
 
-__all__ = ["SCHEMA", "calibrators", "load", "manifest", "reference", "save"]
+__all__ = ["SCHEMA", "calibrators", "evidence", "load", "manifest", "reference", "save"]
 
 SCHEMA = 2
 # Every type that model.skops may name: what a stock IsotonicRegression is made of.
@@ -150,6 +151,8 @@ def _write(model: Model, folder: Path, sample: pl.DataFrame | None) -> None:
     calibrators = [curve.calibrator() for curve in calibration.curves]
     (folder / "model.skops").write_bytes(_settled(skops.io.dumps(calibrators)))
     model.thresholds.write_parquet(folder / "thresholds.parquet")
+    if model.evidence is not None:
+        model.evidence.write_parquet(folder / "evidence.parquet")
     for field in model.vectoriser.fields:
         own = folder / "fields" / field.name
         own.mkdir(parents=True)
@@ -159,6 +162,18 @@ def _write(model: Model, folder: Path, sample: pl.DataFrame | None) -> None:
             np.save(own / f"{name}.npy", array)
     if sample is not None:
         sample.write_parquet(folder / "reference.parquet")
+
+
+def evidence(folder: Path) -> pl.DataFrame:
+    """What was said of the model's out-of-fold rows (`Model.evidence`).
+
+    Raises:
+        ArtifactDamaged: it is not there.
+    """
+    path = folder / "evidence.parquet"
+    if not path.is_file():
+        raise ArtifactDamaged("is missing", where=str(path), hint="train the model again")
+    return pl.read_parquet(path)
 
 
 def _curves_table(calibration: Calibration) -> pl.DataFrame:

@@ -27,8 +27,10 @@ def render_card(content: dict[str, Any], thresholds: pl.DataFrame) -> str:
         f"| Never reads | {', '.join(spec['forbidden']) or 'nothing declared'} |",
         f"| Labels | {len(content['labels']):,} |",
         *_metric_rows("Out of fold", content["out_of_fold"]),
-        *_metric_rows("Hold-out", content["facts"].get("metrics")),
+        *_metric_rows("Hold-out", content["facts"].get("metrics"), content["facts"].get("intervals")),
+        *_cost_rows(content["facts"]),
         "",
+        *_findings(content["facts"].get("findings")),
         "## Use and limits",
         "",
         "A linear model on the tokens of the fields above. It knows the labels below and no others: a product that",
@@ -47,15 +49,49 @@ def render_card(content: dict[str, Any], thresholds: pl.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _metric_rows(name: str, metrics: dict[str, Any] | None) -> list[str]:
+def _metric_rows(name: str, metrics: dict[str, Any] | None, intervals: dict[str, Any] | None = None) -> list[str]:
     if not metrics:
         return []
-    shown = {"accuracy": "accuracy", "macro_f1": "macro F1", "calibration_error": "calibration error"}
-    values = [f"{title} {metrics[key]:.4f}" for key, title in shown.items() if metrics.get(key) is not None]
+    shown = {
+        "accuracy": "accuracy",
+        "macro_f1": "macro F1",
+        "weighted_f1": "weighted F1",
+        "calibration_error": "calibration error",
+    }
+    values = [
+        f"{title} {metrics[key]:.4f}{_between((intervals or {}).get(key))}"
+        for key, title in shown.items()
+        if metrics.get(key) is not None
+    ]
+    hierarchical = metrics.get("hierarchical")
+    if hierarchical:
+        ends = (intervals or {}).get("hierarchical", {}).get("f1")
+        values.append(f"hierarchical F1 {hierarchical['f1']:.4f}{_between(ends)}")
     return [f"| {name} | {', '.join(values)} ({metrics['rows']:,} rows) |"] if values else []
+
+
+def _between(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f" ({ends[0]:.4f} to {ends[1]:.4f})"
+
+
+def _cost_rows(facts: dict[str, Any]) -> list[str]:
+    if facts.get("train_s") is None:
+        return []
+    memory = "" if facts.get("peak_mib") is None else f", {facts['peak_mib']:,.0f} MiB of memory at most"
+    return [f"| Training | {facts['train_s']:.1f} s{memory} |"]
+
+
+def _findings(sentences: list[str] | None) -> list[str]:
+    if not sentences:
+        return []
+    return ["## What its evaluation found", "", *(f"- {_plain(sentence)}" for sentence in sentences), ""]
+
+
+def _plain(text: str) -> str:
+    """Text of products and labels as Markdown shows it as it is."""
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
 def _threshold_row(row: dict[str, Any]) -> str:
     threshold = "never" if row["threshold"] is None else f"{row['threshold']:.3f}"
-    label = row["label"].replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
-    return f"| {label} | {threshold} | {row['support']:,} | {row['reason']} |"
+    return f"| {_plain(row['label'])} | {threshold} | {row['support']:,} | {row['reason']} |"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
     from classifier.recipes import Recipe
 
-__all__ = ["PREDICTION", "Model", "fit", "label_codes", "no_words", "vectoriser_of"]
+__all__ = ["PREDICTION", "Model", "fit", "label_codes", "no_words", "refit_thresholds", "vectoriser_of"]
 
 PREDICTION: dict[str, Any] = {
     "label": pl.String,
@@ -65,6 +65,8 @@ class Model:
         rows: training rows.
         out_of_fold: metrics of the out-of-fold predictions behind calibration and thresholds.
         digest: sha256 of the artifact's manifest; None before it is saved.
+        evidence: what was said of each out-of-fold row: label and truth (indexes), confidence_path; thresholds for
+            another target come of it (`refit_thresholds`). None once it was saved: it stays on disk.
     """
 
     spec: CatalogSpec
@@ -77,6 +79,7 @@ class Model:
     rows: int
     out_of_fold: dict[str, Any] = field(default_factory=dict)
     digest: str | None = None
+    evidence: pl.DataFrame | None = None
 
     @cached_property
     def labels(self) -> list[str]:
@@ -230,8 +233,25 @@ def fit(frame: pl.DataFrame, spec: CatalogSpec, recipe: Recipe, seed: int) -> Mo
         linear = fit_linear(design, codes, len(paths), recipe.params.model, seed, tree.uppers)
         vectoriser.weigh(linear)
         intercept = linear.intercept
-    calibration, thresholds, facts = _trust(held, codes, paths, spec)
-    return Model(spec, recipe, paths, vectoriser, intercept, calibration, thresholds, labelled.height, facts)
+    calibration, evidence, facts = _trust(held, codes, paths, spec)
+    thresholds = refit_thresholds(evidence, paths, spec.accept.precision_target, spec.accept.confidence_level)
+    rows = labelled.height
+    return Model(
+        spec, recipe, paths, vectoriser, intercept, calibration, thresholds, rows, facts, digest=None, evidence=evidence
+    )
+
+
+def refit_thresholds(
+    evidence: pl.DataFrame, paths: list[list[str]], precision_target: float, confidence_level: float
+) -> pl.DataFrame:
+    """Thresholds (`Model.thresholds`) for a target, from what was said of out-of-fold rows."""
+    tree = Tree(paths)
+    levels = [pl.col("confidence_path").list.get(level, null_on_oob=True) for level in range(tree.depth)]
+    confidence = evidence.select(level.alias(str(number)) for number, level in enumerate(levels)).fill_null(np.nan)
+    label, truth = (evidence[name].cast(pl.Int64).to_numpy() for name in ("label", "truth"))
+    return thresholds_of_tree(
+        tree, label, confidence.to_numpy().reshape(len(label), tree.depth), truth, precision_target, confidence_level
+    )
 
 
 def vectoriser_of(spec: CatalogSpec, recipe: Recipe) -> ProductVectoriser:
@@ -281,15 +301,14 @@ def label_codes(labelled: pl.DataFrame, spec: CatalogSpec) -> tuple[list[list[st
 def _trust(
     held: OutOfFold, codes: NDArray[np.int64], paths: list[list[str]], spec: CatalogSpec
 ) -> tuple[Calibration, pl.DataFrame, dict[str, Any]]:
-    """Calibration, thresholds and a few facts from out-of-fold scores."""
+    """Calibration, evidence and a few facts from out-of-fold scores."""
     truth = codes[held.rows]
-    tree = Tree(paths)
-    calibration = fit_calibration(held.scores, truth, tree)
+    calibration = fit_calibration(held.scores, truth, Tree(paths))
     ranked = calibration.rank(held.scores)
     right = ranked.label == truth
-    accept = spec.accept
-    thresholds = thresholds_of_tree(
-        tree, ranked.label, ranked.path_confidence, truth, accept.precision_target, accept.confidence_level
+    evidence = pl.DataFrame(
+        {"label": ranked.label, "truth": truth, "confidence_path": _levels(ranked.path_confidence)},
+        schema_overrides={"label": pl.Int32, "truth": pl.Int32},
     )
     known = pl.Series(paths, dtype=pl.List(pl.String))
     scored = evaluate(known.gather(truth), known.gather(ranked.label), spec.levels) if len(truth) else {}
@@ -300,4 +319,4 @@ def _trust(
         "weighted_f1": scored.get("weighted_f1"),
         "calibration_error": calibration_error(ranked.confidence, right) if len(truth) else None,
     }
-    return calibration, thresholds, facts
+    return calibration, evidence, facts

@@ -1,6 +1,7 @@
 """The evaluation page of one model: what it is worth, where it is weak, and when its answers may be used unseen.
 
-`evaluation.html` is for eyes and opens offline; `evaluation.json` beside it says the same to machines.
+`evaluation.html` is for eyes and opens offline; `evaluation.json` beside it says the same to machines, and
+`label_issues.csv` lists the training products whose label looks wrong.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from reports import page
+from classifier.bootstrap import METRICS, wilson
+from reports import evaluation_charts, findings, page
+from reports.findings import Findings
 
-__all__ = ["Metrics", "Rows", "calibration_error", "interval", "write"]
+__all__ = ["Metrics", "Rows", "calibration_error", "write"]
 
 Metrics: TypeAlias = Mapping[str, Any]
 """rows, accuracy, macro_f1, weighted_f1, labels; for paths also levels (name → the same)."""
@@ -32,13 +35,19 @@ SHOWN_CONFUSIONS = 20
 LEAST_SUPPORT = 10
 NAMED_WEAK = 3
 
-_Z = 1.96  # standard errors of a 95 % interval
+SHOWN_ISSUES = 25
 
-_BASELINES = {"majority": "always the commonest label", "plain_tfidf": "plain TF-IDF and a linear SVM"}
+_BASELINES = {
+    "majority": "always the commonest label",
+    "plain_tfidf": "plain TF-IDF and a linear SVM",
+    "asos-prototype": "the published prototype (asos-prototype)",
+    "newsgroups-prototype": "the published prototype (newsgroups-prototype)",
+}
 _FACTS = {
     "rows": "trained on",
     "holdout_rows": "held out",
     "train_s": "seconds of training",
+    "peak_mib": "most memory held by then, in MiB",
     "data_digest": "digest of the training data",
     "version": None,  # these stand in the head of the page
     "run_id": None,
@@ -57,6 +66,7 @@ def write(
     thresholds: pl.DataFrame,
     reliability: pl.DataFrame | None,
     facts: Mapping[str, Any],
+    found: Findings | None = None,
     made_at: datetime | None = None,
 ) -> Path:
     """Write `evaluation.html` and `evaluation.json` into `folder`, which is made if it is not there.
@@ -72,15 +82,17 @@ def write(
         thresholds: label, threshold (null: always review), support, precision, coverage, reason.
         reliability: bin, confidence (mean), accuracy, count; None where there is none.
         facts: about the training: rows, holdout_rows, train_s, data_digest, run_id and whatever else is worth knowing.
+        found: what was found beyond the metrics.
         made_at: UTC; now when not given.
 
     Returns:
         The page.
     """
     made_at = made_at or datetime.now(UTC)
+    found = found or Findings()
     bins = _bins(reliability)
     mistakes = _records(confusions)
-    levels = _levels(metrics)
+    levels = _levels(metrics, found.intervals)
     about = {
         "kind": "evaluation",
         "catalog": catalog,
@@ -93,16 +105,20 @@ def write(
     }
     machine = about | {
         "metrics": metrics,
-        "accuracy_interval": interval(metrics.get("accuracy"), metrics.get("rows", 0)),
+        "accuracy_interval": found.intervals.get("accuracy") or wilson(metrics.get("accuracy"), metrics.get("rows", 0)),
         "calibration_error": calibration_error(reliability),
         "baselines": baselines,
         "confusions": mistakes,
         "thresholds": thresholds.to_dicts(),
         "reliability": bins,
         "facts": facts,
+        **findings.for_machines(found),
     }
     text = json.dumps(_plain(machine), ensure_ascii=False, indent=1, allow_nan=False, default=str)
     page.write_text(folder / "evaluation.json", text + "\n")
+    issues = found.label_issues
+    if issues is not None:
+        page.write_text(folder / "label_issues.csv", issues.table.write_csv())
     head = (("Catalogue", catalog), ("Model", model_version), ("Recipe", recipe), ("Run", about["run_id"]))
     return page.write(
         folder / "evaluation.html",
@@ -113,8 +129,9 @@ def write(
         rows=metrics.get("rows", 0),
         interval=machine["accuracy_interval"],
         out_of_fold=facts.get("holdout_rows") == 0,
-        compared=_compared(metrics, baselines),
+        compared=_compared(metrics, baselines, found.intervals),
         levels=levels,
+        hierarchical=metrics.get("hierarchical"),
         shown=SHOWN_LABELS if len(levels) == 1 else SHOWN_OF_LEVEL,
         least=LEAST_SUPPORT,
         confusions=mistakes[:SHOWN_CONFUSIONS],
@@ -123,17 +140,13 @@ def write(
         calibration_error=machine["calibration_error"],
         accept=_accept(thresholds),
         known=_known(facts),
+        said=machine["findings"],
+        found=found,
+        accepted=machine["accepted"],
+        charts=evaluation_charts.draw(found),
+        said_of=findings.study_sentences(found),
+        issues=[] if issues is None else issues.table.head(SHOWN_ISSUES).to_dicts(),
     )
-
-
-def interval(share: float | None, rows: int) -> tuple[float, float] | None:
-    """The 95 % interval of a share counted on so many rows (Wilson 1927: right near 0 and 1 too), None without rows."""
-    if share is None or rows < 1:
-        return None
-    spread = _Z**2 / rows
-    centre = (share + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / rows + spread / (4 * rows))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def calibration_error(reliability: pl.DataFrame | None) -> float | None:
@@ -151,14 +164,17 @@ def _verdict(metrics: Metrics) -> str:
     return f"accuracy {accuracy}, macro F1 {macro_f1} on {page.number(metrics['rows'])} products"
 
 
-def _compared(metrics: Metrics, baselines: Mapping[str, Metrics]) -> list[dict[str, Any]]:
+def _compared(metrics: Metrics, baselines: Mapping[str, Metrics], intervals: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The model and the baselines, as rows of one table."""
     named = [("this model", metrics), *((_BASELINES.get(name, name), baseline) for name, baseline in baselines.items())]
-    keys = ("accuracy", "macro_f1", "weighted_f1")
-    return [{"name": name, **{key: found.get(key) for key in keys}} for name, found in named]
+    rows: list[dict[str, Any]] = [
+        {"name": name, **{key: found.get(key) for key in METRICS}, "intervals": {}} for name, found in named
+    ]
+    rows[0]["intervals"] = intervals
+    return rows
 
 
-def _levels(metrics: Metrics) -> list[dict[str, Any]]:
+def _levels(metrics: Metrics, intervals: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One entry a level of the label, each with its labels, largest first; one nameless entry for a plain label."""
     levels: Mapping[str | None, Metrics] = metrics.get("levels") or {None: metrics}
     found = []
@@ -169,7 +185,8 @@ def _levels(metrics: Metrics) -> list[dict[str, Any]]:
         weak = (
             sorted(enough, key=lambda row: (row["f1"], row["label"]))[:NAMED_WEAK] if len(enough) > NAMED_WEAK else []
         )
-        found.append({**level, "name": name, "labels": labels, "weak": weak})
+        ends = intervals.get("levels", {}).get(name, {})
+        found.append({**level, "name": name, "labels": labels, "weak": weak, "intervals": ends})
     return found
 
 
@@ -180,12 +197,19 @@ def _bins(reliability: pl.DataFrame | None) -> list[dict[str, Any]]:
     filled = reliability.filter(pl.col("count") > 0)
     most = max(filled["count"].to_list(), default=1)
     return [
-        {**row, "interval": interval(row["accuracy"], row["count"]), "size": row["count"] / most}
+        {**row, "interval": wilson(row["accuracy"], row["count"]), "size": row["count"] / most}
         for row in filled.sort("confidence").iter_rows(named=True)
     ]
 
 
-def _accept(thresholds: pl.DataFrame) -> dict[str, Any]:
+def _accept(thresholds: pl.DataFrame) -> list[dict[str, Any]]:
+    """What becomes of the labels of each level, the first level first."""
+    if "level" not in thresholds.columns:
+        return [_accept_at(thresholds)]
+    return [_accept_at(thresholds.filter(pl.col("level") == level)) for level in thresholds["level"].unique().sort()]
+
+
+def _accept_at(thresholds: pl.DataFrame) -> dict[str, Any]:
     """Labels by what becomes of them, those that are accepted first, and what share of predictions that is."""
     accepted = thresholds.filter(pl.col("threshold").is_not_null())
     predicted = int(thresholds["support"].sum())

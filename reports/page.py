@@ -17,7 +17,7 @@ from typing import Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-__all__ = ["Tone", "bar", "cut", "decimal", "number", "render", "share", "stack", "write", "write_text"]
+__all__ = ["Tone", "bar", "cut", "decimal", "number", "render", "share", "signed", "stack", "write", "write_text"]
 
 Tone = Literal["good", "review", "bad", "quiet", "plain"]
 """What a colour says: fine, look at it, wrong, nothing happened, just a quantity."""
@@ -91,6 +91,13 @@ def share(value: float | None, digits: int = 1) -> str:
     return f"{percent:.{digits}f} %" if 0 < value < 1 else f"{percent:.0f} %"
 
 
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference with its sign: 0.031 → +0.031, -0.01 → −0.010; nothing → –."""
+    if value is None or value != value:
+        return ABSENT
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def bar(value: float | None, most: float, tone: Tone = "plain", label: str | None = None) -> Markup:
     """A horizontal bar, `value` of `most` long, as inline SVG; a value above zero is always visible.
 
@@ -148,6 +155,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(cut=cut, number=number, decimal=decimal, share=share)
+    environment.filters.update(cut=cut, number=number, decimal=decimal, share=share, signed=signed)
     environment.globals.update(bar=bar, stack=stack)
     return environment

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
 from catalogs import registry
+from catalogs.product import join_path
 from catalogs.spec import CatalogSpec
 from classifier import baselines
+from classifier.bootstrap import intervals
+from classifier.coverage import precision_coverage
 from classifier.metrics import confusions, evaluate
 from classifier.model import Model
+from classifier.slices import Slices, slices
 from core.orchestration import step
+from core.settings import get_settings
 from tasks.fit_model import Candidate
 from tasks.split_rows import Split
+from warehouse.policy import decide
 from warehouse.runs import joined
 
 RELIABILITY_BINS = 10
@@ -22,36 +28,94 @@ RELIABILITY_BINS = 10
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics on the hold-out (out-of-fold for a prototype), beside what is easy to reach."""
+    """Metrics on the hold-out (out-of-fold for a prototype), beside what is easy to reach.
+
+    Attributes:
+        metrics: as `classifier.metrics.evaluate` gives them.
+        answered: the hold-out rows with the model's answers: the reference that later products are compared with.
+        intervals: of the metrics, as `classifier.bootstrap.intervals` gives them.
+        coverage: as `classifier.coverage.precision_coverage` gives it.
+        accepted: for each level the hold-out rows accepted down to it, and how many of them are right.
+        slices: accuracy by slice of the hold-out; None without a hold-out.
+        unmeasured: labels of the training rows that no hold-out row has.
+    """
 
     metrics: dict[str, Any]
     baselines: dict[str, dict[str, Any]]
     confusions: list[dict[str, Any]]
     reliability: pl.DataFrame
     answered: pl.DataFrame
-    """The hold-out rows with the model's answers: the reference that later products are compared with."""
+    intervals: dict[str, Any] = field(default_factory=dict)
+    coverage: list[dict[str, Any]] = field(default_factory=list)
+    accepted: list[dict[str, Any]] = field(default_factory=list)
+    slices: Slices | None = None
+    unmeasured: list[str] = field(default_factory=list)
 
 
 @step("evaluate model")
 def evaluate_model(run_id: str, split: Split, candidate: Candidate) -> Evaluation:
     """Predict the hold-out with the model as it will be served, and compare."""
     spec = registry.load(joined(run_id).catalog)
-    answers = candidate.model.predict(split.holdout, reasons=False)
+    model = candidate.model
+    answers = model.predict(split.holdout, reasons=False)
     given = answers.select("label", "label_path", "confidence", "confidence_path")
     answered = split.holdout.with_columns(given.get_columns())
-    metrics = _measured(candidate.model, answered, spec)
-    easy = {
-        "majority": baselines.majority(split.train, split.holdout, spec),
-        "plain_tfidf": baselines.plain_tfidf(split.train, split.holdout, spec),
-    }
-    mistakes = confusions(answered["known_path"], answered["label_path"], answered[spec.text_fields[0]])
-    return Evaluation(metrics, easy if answered.height else {}, mistakes, _reliability(answered), answered)
+    known, predicted = answered["known_path"], answered["label_path"]
+    # A catalogue without a text field shows its products by the first of its others.
+    shown = answered[(spec.text_fields or spec.field_names)[0]].cast(pl.String, strict=False)
+    return Evaluation(
+        metrics=_measured(model, answered, spec),
+        baselines=_easy(split, spec) if answered.height else {},
+        confusions=confusions(known, predicted, shown),
+        reliability=_reliability(answered),
+        answered=answered,
+        intervals=intervals(known, predicted, spec.levels, get_settings().seed),
+        coverage=precision_coverage(answered, spec.levels),
+        accepted=_accepted(model, answered, spec),
+        slices=slices(answered, split.train, spec),
+        unmeasured=_unmeasured(split) if answered.height else [],
+    )
 
 
 def _measured(model: Model, answered: pl.DataFrame, spec: CatalogSpec) -> dict[str, Any]:
     if answered.is_empty():
         return model.out_of_fold
     return evaluate(answered["known_path"], answered["label_path"], spec.levels)
+
+
+def _easy(split: Split, spec: CatalogSpec) -> dict[str, dict[str, Any]]:
+    """Metrics of the baselines on the hold-out, by name."""
+    found = {
+        "majority": baselines.majority(split.train, split.holdout, spec),
+        "plain_tfidf": baselines.plain_tfidf(split.train, split.holdout, spec),
+    }
+    name = baselines.prototype_of(spec)
+    published = None if name is None else baselines.prototype(name, split.train, split.holdout, spec)
+    return found if name is None or published is None else found | {name: published}
+
+
+def _accepted(model: Model, answered: pl.DataFrame, spec: CatalogSpec) -> list[dict[str, Any]]:
+    """What the thresholds let through on the hold-out: level, rows, share, right (share of those rows)."""
+    if answered.is_empty():
+        return []
+    policy = model.thresholds.with_columns(model_version=pl.lit("this"), review_all=pl.lit(value=False))
+    depth = decide(answered, policy, "this")["depth"]
+    found = []
+    for level, name in enumerate(spec.levels, 1):
+        taken = answered.filter(depth >= level)
+        right = taken["known_path"].list.head(level) == taken["label_path"].list.head(level)
+        found.append(
+            {"level": name, "rows": taken.height, "share": taken.height / answered.height, "right": right.mean()}
+        )
+    return found
+
+
+def _unmeasured(split: Split) -> list[str]:
+    known, held = (
+        {join_path(path) or "" for path in frame["known_path"].drop_nulls().unique().to_list()}
+        for frame in (split.train, split.holdout)
+    )
+    return sorted(known - held)
 
 
 def _reliability(answered: pl.DataFrame) -> pl.DataFrame:

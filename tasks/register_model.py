@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from catalogs import registry as catalogues
+from catalogs.spec import CatalogSpec
 from classifier.artifact import save
 from core.orchestration import artifact_table, step
 from core.settings import get_settings
 from reports import evaluation as report
+from reports.findings import Findings, sentences
 from tasks.evaluate_model import Evaluation
+from tasks.find_label_issues import Suspected
 from tasks.fit_model import Candidate
 from tasks.split_rows import Split
+from tasks.study_model import Studies
 from warehouse import registry
 from warehouse.policy import decide, set_policy
 from warehouse.registry import ModelRecord, Trained
 from warehouse.runs import joined
+
+_SHOWN_FACTS = ("version", "run_id", "data_digest", "rows", "holdout_rows", "train_s", "peak_mib")
 
 REFERENCE_ROWS = 20_000
 """Answered hold-out rows kept with a model, for drift reports."""
@@ -34,7 +40,14 @@ class Registered:
 
 
 @step("register model")
-def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: Evaluation) -> Registered:
+def register_model(
+    run_id: str,
+    split: Split,
+    candidate: Candidate,
+    evaluation: Evaluation,
+    studies: Studies,
+    suspected: Suspected,
+) -> Registered:
     """Write the artifact, enter it as challenger with its policy, and write its report."""
     run = joined(run_id)
     spec = catalogues.load(run.catalog)
@@ -42,6 +55,7 @@ def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: 
     folder = run.home.models(run.catalog) / version
     shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed before it recorded the version
     data_digest = split.data_digest
+    found = _found(spec, evaluation, studies, suspected)
     facts: dict[str, Any] = {
         "version": version,
         "run_id": run_id,
@@ -50,8 +64,11 @@ def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: 
         "holdout_rows": split.holdout.height,
         "metrics": evaluation.metrics | {"baselines": evaluation.baselines},
         "train_s": candidate.train_s,
+        "peak_mib": candidate.peak_mib,
+        "intervals": evaluation.intervals,
+        "findings": sentences(found),
     }
-    set_policy(run, spec, version, candidate.model.thresholds)
+    set_policy(run, spec.accept, version, candidate.model.thresholds)
     reference = evaluation.answered.sample(
         min(REFERENCE_ROWS, evaluation.answered.height), seed=get_settings().seed, shuffle=False
     )
@@ -82,10 +99,27 @@ def register_model(run_id: str, split: Split, candidate: Candidate, evaluation: 
         confusions=evaluation.confusions,
         thresholds=candidate.model.thresholds,
         reliability=evaluation.reliability,
-        facts={**{k: v for k, v in facts.items() if k != "metrics"}, "python": platform.python_version()},
+        facts={**{name: facts[name] for name in _SHOWN_FACTS}, "python": platform.python_version()},
+        found=found,
     )
     artifact_table(f"model-{run.catalog}", [_headline(evaluation, version)], f"Model {version} on the hold-out")
     return Registered(record, page)
+
+
+def _found(spec: CatalogSpec, evaluation: Evaluation, studies: Studies, suspected: Suspected) -> Findings:
+    return Findings(
+        intervals=evaluation.intervals,
+        coverage=evaluation.coverage,
+        accepted=evaluation.accepted,
+        precision_target=spec.accept.precision_target,
+        slices=evaluation.slices,
+        unmeasured=evaluation.unmeasured,
+        learning_curve=studies.learning_curve,
+        ablation=studies.ablation,
+        studies_skipped=studies.skipped,
+        label_issues=suspected.found,
+        issues_skipped=suspected.skipped,
+    )
 
 
 def _headline(evaluation: Evaluation, version: str) -> dict[str, object]:

@@ -11,8 +11,20 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from classifier.bootstrap import intervals
+from classifier.label_issues import LABEL_ISSUES, LabelIssues
 from classifier.metrics import confusions, evaluate
+from classifier.model import fit
+from classifier.recipes import resolve
+from classifier.slices import SLICES, Slices
+from classifier.studies import Study
+from core.settings import get_settings
 from reports import evaluation, index
+from reports.findings import Findings, study_sentences
+from tasks.fit_model import Candidate
+from tasks.split_rows import Split
+from tasks.study_model import skipped
+from tests.products import shop as shop_products
 
 EVIL = '<img src="x" onerror="alert(1)">'
 PLAIN = (["Sofas", "Sofas", "Lamps", "Lamps", "Lamps", EVIL], ["Sofas", "Lamps", "Lamps", "Lamps", "Lamps", "Sofas"])
@@ -156,12 +168,6 @@ def test_figures_that_are_not_numbers_become_null(tmp_path):
     assert json.loads(page.with_suffix(".json").read_text())["calibration_error"] is None
 
 
-def test_an_interval_holds_at_the_ends():
-    low, high = evaluation.interval(1.0, 50)
-    assert (round(low, 3), high) == (0.929, 1.0)  # 0.9286 by Wilson's formula
-    assert evaluation.interval(0.5, 0) is None
-
-
 def test_the_index_links_every_report_newest_first(tmp_path):
     old = written(tmp_path / "shop" / "r1", made_at=datetime(2026, 1, 1, tzinfo=UTC))
     new = written(tmp_path / "shop" / "r2", made_at=datetime(2026, 2, 1, tzinfo=UTC), catalog="shop #2?")
@@ -195,3 +201,162 @@ def test_a_validation_says_what_became_of_its_rows(tmp_path):
     (tmp_path / "validation.json").write_text(json.dumps(facts | {"rows": {"read": 1200, "rejected": 3}}))
     (entry,) = index.entries(tmp_path)
     assert (entry.kind, entry.verdict, entry.tone) == ("Validation", "1,200 rows read, 3 rejected", "review")
+
+
+def found(**changes) -> Findings:
+    """Findings of every kind, with a label and a product text that would run as HTML."""
+    gain = {
+        "macro_f1": {"difference": 0.1, "interval": (0.05, 0.15)},
+        "accuracy": {"difference": 0.0, "interval": (-0.01, 0.01)},
+    }
+    ends = {"accuracy": (0.5, 0.7), "macro_f1": (0.4, 0.6), "weighted_f1": (0.4, 0.7)}
+    point = {"accuracy": 0.6, "macro_f1": 0.5, "weighted_f1": 0.6, "intervals": ends}
+    slice_ = {"accuracy": 0.4, "low": 0.3, "high": 0.5, "expected": 0.62}
+    given = {
+        "intervals": ends,
+        "coverage": [
+            {
+                "level": "aisle",
+                "rows": 6,
+                "points": [
+                    {"coverage": 0.5, "precision": 1.0, "confidence": 0.9},
+                    {"coverage": 1.0, "precision": 0.6667, "confidence": 0.5},
+                ],
+                "at": [{"target": 0.9, "coverage": 0.5, "rows": 3, "confidence": 0.9}],
+            }
+        ],
+        "accepted": [{"level": "aisle", "rows": 3, "share": 0.5, "right": 1.0}],
+        "precision_target": 0.98,
+        "slices": Slices(
+            pl.DataFrame(
+                [
+                    {"by": "brand", "slice": "missing", "rows": 90, **slice_, "weak": True},
+                    {"by": "brand", "slice": "given", "rows": 5, **slice_, "weak": None},
+                ],
+                schema=SLICES,
+            ),
+            overall=0.65,
+            looked_at=1,
+            notes=["Language: the texts are too short to guess it."],
+        ),
+        "unmeasured": [EVIL],
+        "learning_curve": Study(
+            [{"share": 0.5, "rows": 12, **point, "gain": gain}, {"share": 1.0, "rows": 24, **point, "gain": None}],
+            ["25% of the training rows: the time for studies was used up"],
+        ),
+        "ablation": Study([{"field": "title", "kind": "text", **point, "gain": gain}], []),
+        "label_issues": LabelIssues(
+            pl.DataFrame([("p1", EVIL, "Sofas", "Lamps", 0.01, 0.9)], schema=LABEL_ISSUES, orient="row"), 24, None
+        ),
+    }
+    return Findings(**(given | changes))
+
+
+def test_what_a_reader_should_not_miss_is_said_in_words(tmp_path):
+    page = Page(written(tmp_path, found=found()).read_text())
+    text = page.text.replace("\u00a0", " ")
+    assert "50.0 % of the held-out products are accepted unseen, and 100 % of those are right" in text
+    assert "Weak where brand is missing: right on 40.0 % of 90 products (95 % interval 30.0 % to 50.0 %)" in text
+    assert "so it is more than hard labels" in text
+    assert f"No held-out product has the label {EVIL}" in text
+    assert "changed by +0.100 (95 % interval +0.050 to +0.150): more labelled products would probably help" in text
+    assert "macro F1 is lower without title (−0.100)" in text
+    assert "1 of the 24 training products that were judged (4.2 %) have a label that looks wrong" in text
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ((0.01, 0.05), "more labelled products would probably help"),
+        ((-0.01, 0.05), "too few to tell"),
+        ((-0.01, 0.01), "would help little"),
+    ],
+)
+def test_whether_more_data_would_help_hangs_on_the_interval(ends, said):
+    gain = {"macro_f1": {"difference": 0.0, "interval": ends}}
+    curve = Study([{"share": 0.5, "rows": 10, "gain": gain}, {"share": 1.0, "rows": 20, "gain": None}], [])
+    assert said in study_sentences(Findings(learning_curve=curve))["curve"]
+
+
+def test_every_chart_stands_beside_a_table_and_tells_its_lines_apart_without_colour(tmp_path):
+    html = written(tmp_path, found=found()).read_text()
+    page = Page(html)
+    assert html.count('<svg class="plot') == html.count('role="img" aria-label="Reliability') + html.count(
+        'class="plot chart"'
+    )
+    assert html.count('class="plot chart"') == 2
+    learning = html.partition("Metrics by training rows")[2].partition("</svg>")[0]
+    assert len(set(re.findall(r'stroke-dasharray="([^"]*)"', learning))) == 2
+    assert len(set(re.findall(r'class="dot" d="([^"]*)"', learning))) == 2
+    assert "Precision Coverage Products From confidence 0.90 50.0 % 3 0.900" in page.text
+    assert "too few" in page.text
+
+
+def test_findings_are_escaped_and_the_page_still_needs_nothing_but_itself(tmp_path):
+    html = written(tmp_path, found=found()).read_text()
+    page = Page(html)
+    assert EVIL not in html
+    assert page.text.count(EVIL) >= 3
+    assert not page.tags & {"img", "script", "link", "iframe"}
+    assert set(page.links) == {"evaluation.json", "label_issues.csv"}
+
+
+def test_machines_read_the_findings_and_the_suspected_labels(tmp_path):
+    path = written(tmp_path, found=found()).with_suffix(".json")
+    said = json.loads(path.read_text(), parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
+    assert said["accuracy_interval"] == [0.5, 0.7]
+    assert said["intervals"]["macro_f1"] == [0.4, 0.6]
+    assert [row["weak"] for row in said["slices"]["rows"]] == [True, None]
+    assert said["learning_curve"]["rows"][0]["gain"]["macro_f1"]["interval"] == [0.05, 0.15]
+    assert said["ablation"]["rows"][0]["field"] == "title"
+    assert said["label_issues"]["rows"][0]["text"] == EVIL
+    assert len(said["findings"]) == 6
+    listed = pl.read_csv(tmp_path / "label_issues.csv")
+    assert listed.columns == list(LABEL_ISSUES)
+    assert listed["text"].to_list() == [EVIL]
+
+
+def test_what_was_not_made_is_said_with_the_command_that_makes_it(tmp_path):
+    why = "training took 40 s, and from 15 s on this is made only when asked for: aisle train shop --study"
+    none = found(learning_curve=None, ablation=None, studies_skipped=why, label_issues=None, issues_skipped=why)
+    text = Page(written(tmp_path, found=none).read_text()).text
+    assert text.count("aisle train shop --study") == 2
+    assert not (tmp_path / "label_issues.csv").exists()
+    assert json.loads((tmp_path / "evaluation.json").read_text())["label_issues"]["skipped"] == why
+
+
+def test_paths_show_intervals_hierarchical_metrics_and_thresholds_at_each_level(tmp_path):
+    truth, predicted = (pl.Series(side, dtype=pl.List(pl.String)) for side in PATHS)
+    levels = ("department", "type")
+    ends = intervals(truth, predicted, levels, seed=0)
+    table = thresholds().with_columns(pl.Series("level", [1, 2, 2]))
+    html = written(tmp_path, *PATHS, levels=levels, thresholds=table, found=Findings(intervals=ends)).read_text()
+    text = Page(html).text
+    assert "hierarchical F1 0.8333 (95 % interval" in text
+    used = text.partition("Used unseen, or looked at by a person")[2]
+    assert used.index("department") < used.index("Sofas") < used.index("type") < used.index("Lamps")
+
+
+def test_the_shop_has_a_report_with_everything_in_it(shop):
+    folder = next(iter(Path(get_settings().home).glob("reports/demo/*/evaluation.json"))).parent
+    said = json.loads((folder / "evaluation.json").read_text())
+    assert said["facts"]["peak_mib"] > 50
+    assert [row["share"] for row in said["learning_curve"]["rows"]] == [0.25, 0.5, 0.75, 1.0]
+    assert [row["field"] for row in said["ablation"]["rows"]] == ["title", "description", "brand", "also_buy", "price"]
+    assert said["label_issues"]["judged"] == said["facts"]["rows"]
+    assert pl.read_csv(folder / "label_issues.csv").height == said["label_issues"]["count"]
+    assert said["precision_coverage"][0]["points"][-1]["precision"] == pytest.approx(said["metrics"]["accuracy"])
+    assert set(said["intervals"]) == {"accuracy", "macro_f1", "weighted_f1"}
+    card = next(iter(Path(get_settings().home).glob("models/demo/*/card.md"))).read_text()
+    assert all(sentence.partition("<")[0].partition("|")[0] in card for sentence in said["findings"])
+
+
+def test_a_long_training_is_studied_only_when_asked():
+    split = Split(resolve(shop_products(300)[0]), *(2 * [shop_products(300)[1]]))
+    model = fit(split.train, shop_products(300)[0], split.recipe, 0)
+    quick, long = Candidate(model, 1.0, 100.0), Candidate(model, 16.0, 100.0)
+    assert skipped("demo", split, quick, asked=False) == ""
+    assert skipped("demo", split, long, asked=True) == ""
+    assert "aisle train demo --study" in skipped("demo", split, long, asked=False)
+    nothing_held = Split(split.recipe, split.train, split.train.clear())
+    assert "no held-out products" in skipped("demo", nothing_held, quick, asked=True)

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from catalogs.product import join_path
-from catalogs.spec import CatalogSpec
+from catalogs.spec import AcceptSpec
 from warehouse import tables
 from warehouse.home import Home
 from warehouse.recorded import recorded
@@ -29,18 +29,30 @@ SHOWN: dict[str, Any] = {
 """What people see of an answer."""
 
 
-def set_policy(run: Run, spec: CatalogSpec, version: str, thresholds: pl.DataFrame) -> None:
+def set_policy(run: Run, accept: AcceptSpec, version: str, thresholds: pl.DataFrame) -> None:
     """Make `thresholds` the policy of a model: label, threshold, support and so on."""
     others = run.read("policy").filter(pl.col("model_version") != version)
     rows = thresholds.with_columns(
         pl.lit(version).alias("model_version"),
-        pl.lit(spec.accept.precision_target).alias("precision_target"),
-        pl.lit(spec.accept.review_all).alias("review_all"),
+        pl.lit(accept.precision_target).alias("precision_target"),
+        pl.lit(accept.review_all).alias("review_all"),
         pl.lit(datetime.now(UTC), dtype=tables.TIME).alias("set_at"),
         pl.lit(run.run_id).alias("run_id"),
     )
     own = tables.conform(rows, "policy").select(list(tables.COLUMNS["policy"]))
     run.overwrite("policy", pl.concat([others, own]))
+
+
+def switch(run: Run, version: str, *, review_all: bool) -> None:
+    """Send everything of a model to review, or back to what its thresholds say."""
+    now = datetime.now(UTC)
+    changed = pl.col("model_version") == version
+    rows = run.read("policy").with_columns(
+        pl.when(changed).then(review_all).otherwise("review_all").alias("review_all"),
+        pl.when(changed).then(pl.lit(now, dtype=tables.TIME)).otherwise("set_at").alias("set_at"),
+        pl.when(changed).then(pl.lit(run.run_id)).otherwise("run_id").alias("run_id"),
+    )
+    run.overwrite("policy", rows)
 
 
 def published_policy(home: Home, catalog: str) -> pl.DataFrame:

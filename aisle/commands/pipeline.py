@@ -21,13 +21,29 @@ Recipe = Annotated[
 ]
 
 
-def ingest(catalog: Catalog, source: Source, as_json_: Json = False, prefect: Prefect = False) -> None:
+def ingest(
+    catalog: Catalog,
+    source: Source,
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Each file as a run of its own, in order; go on where it was stopped.")
+    ] = False,
+    as_json_: Json = False,
+    prefect: Prefect = False,
+) -> None:
     """Store what is new or different in a source.
 
     Every row is counted: stored, unchanged, repeated or rejected. Rejected ones are kept with their reasons.
+    All files are one run, which happens whole or not at all; with --in-order each is one, and those that a run has
+    read before are passed over.
     """
     require(catalog)
     running.prepare()
+    if in_order:
+        from flows.catch_up import catch_up
+
+        caught_up = running.run(catch_up, catalog, source, what=f"ingest {catalog}", with_prefect=prefect)
+        _print(caught_up, summary.caught_up, as_json_)
+        return
     from flows.ingest import ingest as flow
 
     result = running.run(flow, catalog, source, what=f"ingest {catalog}", with_prefect=prefect)
@@ -42,6 +58,12 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the recipe; may be given again."),
     ] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make it champion whatever the gate says.")] = False,
+    study: Annotated[
+        bool,
+        typer.Option(
+            "--study", help="Report learning curve, worth of fields and doubtful labels, however long it takes."
+        ),
+    ] = False,
     exit_code: ExitCode = False,
     as_json_: Json = False,
     prefect: Prefect = False,
@@ -64,6 +86,7 @@ def train(
         recipe=recipe,
         overrides=overrides or None,
         promote=promote,
+        study=study,
     )
     _print(result, summary.trained, as_json_)
     if exit_code and not result.promoted:
@@ -117,13 +140,30 @@ def score(
             "--model", metavar="VERSION", help="A model version in place of the champion.", show_default=False
         ),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="TIME", help="Only what was stored from this date or time on; UTC.", show_default=False
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="TIME", help="Only what was stored up to this date or time; UTC.", show_default=False
+        ),
+    ] = None,
     as_json_: Json = False,
     prefect: Prefect = False,
 ) -> None:
     """Label every product that is new or has changed.
 
     A source is ingested first, when one is given. Products that the model has answered for before are left alone.
+    With --since or --until, what was stored then is scored, in every form that it had: a backfill. Its answers stand
+    in predictions_history; those of the champion become current as well.
     """
+    backfill = {"since": since, "until": until}
+    if source and any(backfill.values()):
+        raise typer.BadParameter("a backfill scores what is stored: it takes no SOURCE", param_hint="--since, --until")
     require(catalog)
     running.prepare()
     from flows.score import score as flow
@@ -134,7 +174,7 @@ def score(
         from flows.ingest import ingest as ingest_flow
 
         ingested = running.run(ingest_flow, catalog, source, what=f"ingest {catalog}", with_prefect=prefect)
-    result = running.run(flow, catalog, what=f"score {catalog}", with_prefect=prefect, model=model)
+    result = running.run(flow, catalog, what=f"score {catalog}", with_prefect=prefect, model=model, **backfill)
     if as_json_:
         both = result.as_dict()
         emit(as_json(both if ingested is None else both | {"ingest": ingested.as_dict()}))
