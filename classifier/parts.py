@@ -6,6 +6,7 @@ rows here are plain arrays, and go to the routines underneath.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -29,6 +30,8 @@ __all__ = [
     "score",
 ]
 
+# Up to so many ids a dictionary counts those of a single row faster than arrays do.
+_FEW_IDS = 500
 # float32 everywhere but in the prototypes, whose last digits need float64.
 Array: TypeAlias = NDArray[np.floating]
 # A field's values: a Series in bulk, a list for a few products. Both give the same.
@@ -129,6 +132,8 @@ def count_ids(
     ids: NDArray[np.int32], starts: NDArray[np.integer], width: int, dtype: type[np.floating] = np.float32
 ) -> Rows:
     """Occurrences of each id in each row; ids of -1 do not count."""
+    if len(starts) == 2 and len(ids) < _FEW_IDS:
+        return _count_ids_of_one(ids, width, dtype)
     known = ids >= 0
     if known.all():
         kept, ends = ids.copy(), starts
@@ -142,6 +147,14 @@ def count_ids(
     _sparsetools.csr_sort_indices(rows, ends, kept, values)
     _sparsetools.csr_sum_duplicates(rows, width, ends, kept, values)
     return Rows(ends, kept[: ends[-1]], values[: ends[-1]], width)
+
+
+def _count_ids_of_one(ids: NDArray[np.int32], width: int, dtype: type[np.floating]) -> Rows:
+    counts = Counter(ids.tolist())
+    counts.pop(-1, None)
+    own = sorted(counts)
+    values = np.array([counts[i] for i in own], dtype=dtype)
+    return Rows(np.array([0, len(own)], dtype=np.int32), np.array(own, dtype=np.int32), values, width)
 
 
 def normalise_jointly(blocks: list[Rows], weight: float = 1.0) -> None:

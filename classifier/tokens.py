@@ -26,9 +26,10 @@ _OTHER_THAN_WORDS = {WORD: r"[^\p{L}\p{N}_\x00-\x7f]", WORD_WITH_MARKS: r"[^\p{L
 _ASCII = bytes(byte if byte > 0x7F or chr(byte).isalnum() or byte == ord("_") else ord(" ") for byte in range(256))
 _SHORTEST = 2
 
-# Below U+0250 Python and Rust agree on lower case and on both patterns, character by character (a test goes through
-# all of them). Above, their Unicode versions may differ, so other texts always go through Polars.
-_LATIN = re.compile(r"[\x00-\u024f]*")
+# Below U+0250, and on the dashes, quotes, bullets and currency signs of shops, Python and Rust agree on lower case and
+# on both patterns, character by character (a test goes through all of them). Elsewhere their Unicode versions may
+# differ, so other texts always go through Polars.
+_LATIN = re.compile("[\x00-\u024f\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2122]*")
 _PYTHON_PATTERNS = {WORD: re.compile(r"\w\w+"), WORD_WITH_MARKS: re.compile(r"\w\w+")}
 
 
