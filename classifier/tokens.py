@@ -75,7 +75,11 @@ def words_of(text: str, rule: TokenRule) -> list[str]:
         lowered = text.lower()
         if _LATIN.fullmatch(lowered):
             return python.findall(lowered)
-    return tokenise(pl.Series([text], dtype=pl.String), rule).words.to_list()
+    one = pl.lit(text)  # one query, where `tokenise` takes a dozen
+    one = one.str.to_lowercase() if rule.lowercase else one
+    one = one.str.replace_all(r"\d+", "") if rule.strip_digits else one
+    words: list[str] = pl.select(one.str.extract_all(rule.pattern)).item().to_list()
+    return [word for word in words if word not in rule.stop_words]
 
 
 def batches(rows: int, size: int) -> Iterator[slice]:
