@@ -19,7 +19,7 @@ __all__ = ["fit_thresholds", "lower_bound", "rows_needed", "thresholds_of_tree"]
 
 # Coverages that are tried for a label, of all of its predictions. Few: the more thresholds are tried on the same rows,
 # the luckier the best of them is. With twenty, accepted rows missed the target in 7 of 100 resamplings of elo7's
-# products, with these in 4 (benchmarks/results/calibration.md).
+# products, with these in 4 (`scripts/bench calibration` repeats it).
 _COVERAGES = np.array([1.0, 0.95, 0.85, 0.7, 0.5, 0.3, 0.15, 0.07])
 
 SCHEMA = {

@@ -1,4 +1,7 @@
-"""Writes the pages of docs/ that come from the code: commands, settings, recipes. scripts/docs runs it."""
+"""Writes the pages of docs/ that come from the code: commands, settings, recipes; and what was found on the real sets.
+
+scripts/docs runs it. The figures of the last page are those kept in benchmarks/results/analysis.json.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 
+from docs import analyse
+
 DOCS = Path(__file__).resolve().parent
 WIDTH = "110"
 """Columns of the help texts in docs/cli.md."""
@@ -23,6 +28,7 @@ WIDTH = "110"
 def main() -> int:
     """Write the generated pages; with --check only compare them. Returns 1 when one was out of date there."""
     pages = {"cli.md": cli_page(), "settings.md": settings_page(), "recipes.md": recipes_page()}
+    pages["analysis.md"] = analyse.render(analyse.figures())
     old = [name for name, text in pages.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != text]
     for name in old:
         if "--check" in sys.argv[1:]:

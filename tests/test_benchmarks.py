@@ -50,6 +50,8 @@ PROMISED = {
     "vectoriser": ["generated, words", "generated, words + bigrams"],
     "solvers": ["generated: LinearSVC", "generated: AdaGradClassifier", "generated: SGDClassifier, averaged"],
     "accuracy": [],
+    "calibration": [],
+    "paths": [],
     "fields": ["generated: all fields apart", "generated: without title", "generated: without brand"],
 }
 REAL = ["newsgroups", "asos", "elo7", "gpc", "myntra", "amazon_india"]

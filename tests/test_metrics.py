@@ -107,3 +107,15 @@ def test_baselines_of_nothing_are_no_error() -> None:
     wordless = frame.with_columns(pl.lit(None, pl.String).alias("title"), pl.lit(None, pl.String).alias("description"))
     assert plain_tfidf(wordless, wordless, spec) == majority(wordless, wordless, spec)
     assert plain_tfidf(frame, frame.clear(), spec)["rows"] == 0
+
+
+def test_the_plain_baseline_learns_from_all_of_a_file_that_is_sorted_by_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large catalogue it takes a share of the rows, and not the first ones."""
+    from classifier import baselines
+
+    spec, frame = shop()
+    held = holdout_mask(frame["text_hash"], 0.2)
+    train, holdout = frame.filter(~held).sort(pl.col("known_path").list.first()), frame.filter(held)
+    monkeypatch.setattr(baselines, "_MOST_ROWS", train.height // 2)
+    mixed = plain_tfidf(train.sample(fraction=1.0, shuffle=True, seed=1), holdout, spec)
+    assert plain_tfidf(train, holdout, spec)["accuracy"] == pytest.approx(mixed["accuracy"], abs=0.02)
