@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from aisle import failures
-from aisle.commands import answers, catalogues, demo, export, models, pipeline, reading, serving
+from aisle.commands import answers, catalogues, demo, export, models, pipeline, policy, reading, serving, upkeep
 from aisle.options import Json
 from aisle.render import flush, note
 
@@ -64,7 +64,14 @@ _catalogs = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(_catalogs, name="catalogs", epilog="\b\nExample:\n  aisle catalogs")
 _add(_catalogs, "list", catalogues.list_catalogs, "aisle catalogs list --json")
 _add(_catalogs, "check", catalogues.check, "aisle catalogs check catalogs/shoes.toml")
-_add(app, "ingest", pipeline.ingest, "aisle ingest amazon meta.jsonl.gz", "aisle ingest asos 'exports/*.tsv' --json")
+_add(
+    app,
+    "ingest",
+    pipeline.ingest,
+    "aisle ingest amazon meta.jsonl.gz",
+    "aisle ingest asos 'exports/*.tsv' --json",
+    "aisle ingest asos exports --in-order",
+)
 _add(
     app,
     "train",
@@ -75,7 +82,14 @@ _add(
 _add(
     app, "tune", pipeline.tune, "aisle tune newsgroups", "aisle tune newsgroups --set words.ngrams=2 --trials 6 --json"
 )
-_add(app, "score", pipeline.score, "aisle score asos", "aisle score asos exercise_test.tsv --model v2")
+_add(
+    app,
+    "score",
+    pipeline.score,
+    "aisle score asos",
+    "aisle score asos exercise_test.tsv --model v2",
+    "aisle score asos --since 2026-01-01 --until 2026-01-31 --model v2",
+)
 _add(app, "monitor", pipeline.monitor, "aisle monitor amazon --exit-code")
 _add(app, "run", pipeline.run, "aisle run newsgroups train.jsonl.gz", "aisle run asos s3://bucket/new.tsv --json")
 _add(app, "evaluate", answers.evaluate, "aisle evaluate newsgroups test.jsonl.gz --json")
@@ -93,6 +107,7 @@ _add(
     reading.sql,
     'aisle sql "SELECT label, count(*) AS products FROM predictions GROUP BY ALL"',
     'aisle sql "SELECT * FROM conservation" --json',
+    'aisle sql "SELECT decision, count(*) FROM predictions GROUP BY ALL" --as-of 2026-01-31',
 )
 _add(
     app,
@@ -113,8 +128,17 @@ _add(_models, "compare", models.compare, "aisle models compare amazon v1 v2")
 _add(_models, "promote", models.promote, 'aisle models promote amazon v2 --why "better on books"')
 _add(_models, "reject", models.reject, 'aisle models reject amazon v2 --why "trained on a damaged file"')
 _add(_models, "rollback", models.rollback, "aisle models rollback amazon", "aisle models rollback amazon v1")
+_add(
+    app,
+    "policy",
+    policy.policy,
+    "aisle policy amazon",
+    "aisle policy amazon --target 0.95",
+    "aisle policy amazon --review-all",
+)
 _add(app, "report", reading.report, "aisle report", "aisle report amazon --open")
 _add(app, "publish", reading.publish, "aisle publish")
+_add(app, "maintain", upkeep.maintain, "aisle maintain", "aisle maintain amazon --json")
 _add(app, "serve", serving.serve, "aisle serve", "aisle serve --host 0.0.0.0 --port 80 --workers 2")
 
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 from aisle.render import count, facts, score, table
 
 if TYPE_CHECKING:
-    from tasks.results import IngestResult, MonitorResult, RunResult, ScoreResult, TrainResult
+    from tasks.results import (
+        CatchUpResult,
+        IngestResult,
+        MaintainResult,
+        MonitorResult,
+        RunResult,
+        ScoreResult,
+        TrainResult,
+    )
+
+MIB = 1 << 20
 
 PLACES = ("accepted", "review", "pending", "rejected", "repeated", "unchanged")
 """Where a row that was read ends: in exactly one of these."""
@@ -36,6 +46,17 @@ def ingested(result: IngestResult) -> str:
     return "\n".join(lines + warnings(result) + reports(result.reports))
 
 
+def caught_up(result: CatchUpResult) -> str:
+    """Each file's rows, and the files that were passed over."""
+    lines = [f"{name}: read before, by run {run}" for name, run in result.done.items()]
+    lines += [ingested(batch) for batch in result.batches]
+    rows, files = result.rows, len(result.batches)
+    lines.append(
+        f"{result.catalog}: {files:,} files read, {count(rows['stored'])} of {count(rows['read'])} rows stored"
+    )
+    return "\n".join(lines)
+
+
 def trained(result: TrainResult) -> str:
     """Version, gate, hold-out scores beside the baselines."""
     verdict = "is champion" if result.promoted else "was not promoted"
@@ -56,6 +77,10 @@ def trained(result: TrainResult) -> str:
 def scored(result: ScoreResult) -> str:
     """How many products were scored, and how many answers were reused."""
     rows = result.rows
+    if result.history_only:
+        before = f", {count(rows['reused'])} had been before" if rows["reused"] else ""
+        done = f"{count(rows['scored'])} scored with {result.version}{before}; it is not champion"
+        return f"{result.catalog}: {done}, so they stand in predictions_history alone (run {result.run_id})"
     current = rows.get("current")
     of = "" if current is None else f" of {count(current)}"
     if not rows.get("scored"):
@@ -63,6 +88,26 @@ def scored(result: ScoreResult) -> str:
     again = f", {count(rows['reused'])} answers reused" if rows.get("reused") else ""
     done = f"{count(rows['scored'])}{of} products scored with {result.version}{again}"
     return f"{result.catalog}: {done} (run {result.run_id})"
+
+
+def maintained(result: MaintainResult) -> str:
+    """What was checked, what is damaged, and what was tidied."""
+    seen = result.checked
+    looked = (
+        f"{seen['tables']} tables, {count(seen['files'])} files, {count(seen['rows'])} rows, {seen['models']} models"
+    )
+    if result.compacted is None or result.deleted is None:
+        lines = [f"{result.catalog}: {looked} checked, {len(result.damage)} damaged; nothing was touched"]
+        for one in result.damage:
+            lines += [f"  {one['where']}: {one['what']}", f"    hint: {one['hint']}"]
+        return "\n".join(lines)
+    lines = [f"{result.catalog}: {looked} checked, all whole"]
+    lines += [f"  {kind}: {done['before']} files made {done['after']}" for kind, done in result.compacted.items()]
+    lines += [
+        f"  {kind}: {done['files']:,} files that nobody needs deleted ({done['bytes'] / MIB:,.1f} MiB)"
+        for kind, done in result.deleted.items()
+    ]
+    return "\n".join(lines)
 
 
 def watched(result: MonitorResult) -> str:

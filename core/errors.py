@@ -29,7 +29,9 @@ AisleError                       exit code 1
     ├── UnknownProduct           no product of that id
     ├── TableDamaged             a table whose log or files are damaged or gone
     ├── DiskFull                 no room left
-    ├── NothingPublished         no warehouse.duckdb yet
+    ├── NothingPublished         no warehouse.duckdb yet, or nothing recorded at the time asked for
+    ├── UnknownRun               no recorded run of that id
+    ├── NotKept                  a time whose files have been removed since
     └── QueryRefused             SQL that does more than read, or that fails
 """
 
@@ -191,7 +193,15 @@ class DiskFull(WarehouseError):
 
 
 class NothingPublished(WarehouseError):
-    """No warehouse.duckdb yet."""
+    """No warehouse.duckdb yet, or nothing recorded at the time asked for."""
+
+
+class UnknownRun(WarehouseError):
+    """No recorded run of that id."""
+
+
+class NotKept(WarehouseError):
+    """A time whose files have been removed since."""
 
 
 class QueryRefused(WarehouseError):

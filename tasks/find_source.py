@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from catalogs import registry
@@ -9,6 +11,8 @@ from catalogs.sources import SourceFile, resolve
 from core.orchestration import step
 from warehouse.registry import champion
 from warehouse.runs import joined
+
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,17 @@ def find_source(run_id: str) -> list[FileJob]:
     downloads = run.staging / "downloads"
     downloads.mkdir(exist_ok=True)
     files = resolve(run.source, spec, downloads)
+    run.source_digest = digest_of(files)
     # With a champion, a file without labels is one to be categorised; without one, its label column was mistyped.
     need_label = champion(run) is None
     return [FileJob(i, file, run.catalog, str(run.staging / "rows"), need_label) for i, file in enumerate(files)]
+
+
+def digest_of(files: Iterable[SourceFile]) -> str:
+    """Hex sha256 of the content of files in their order; of one file, what `sha256sum` says of it."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -20,6 +20,7 @@ from warehouse.registry import champion
 if TYPE_CHECKING:
     from tasks.evaluate_model import Evaluation
     from tasks.fit_model import Candidate
+    from tasks.list_batches import Batches
     from tasks.measure_drift import Seen
     from tasks.plan_search import Search
     from tasks.promote_model import Verdict
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from warehouse.runs import Run
     from warehouse.scoring import Plan
     from warehouse.trials import TrialRecord
+    from warehouse.upkeep import Checked, Tidied
 
 # Of a trial's record: what the search says once, and when the trial ended.
 _SAME_FOR_ALL = {"recipe", "data_digest", "folds", "seed", "tried_at"}
@@ -69,6 +71,29 @@ class IngestResult(_AsDict):
         counts = {name: run.counts[name] for name in names}
         said = meanings(warnings, registry.load(run.catalog))
         return cls(run.catalog, run.run_id, counts, dict(warnings), said, reports)
+
+
+@dataclass(frozen=True)
+class CatchUpResult(_AsDict):
+    """What ingesting files one after another did.
+
+    Attributes:
+        batches: one result for each file that was read.
+        done: files that an earlier run had read, with that run.
+        rows: of all batches: read, stored, unchanged, repeated, rejected, removed.
+    """
+
+    catalog: str
+    batches: list[IngestResult]
+    done: dict[str, str]
+    rows: dict[str, int]
+
+    @classmethod
+    def of(cls, catalog: str, batches: Batches, results: list[IngestResult]) -> Self:
+        """From what the batches did."""
+        rows = sum((Counter(result.rows) for result in results), Counter[str]())
+        names = ("read", "stored", "unchanged", "repeated", "rejected", "removed")
+        return cls(catalog, results, batches.done, {name: rows[name] for name in names})
 
 
 @dataclass(frozen=True)
@@ -186,19 +211,25 @@ class TuneResult(_AsDict):
 
 @dataclass(frozen=True)
 class ScoreResult(_AsDict):
-    """What a scoring did. rows: scored, reused (answered before), and accepted, review and pending of all."""
+    """What a scoring did.
+
+    Attributes:
+        rows: scored, reused (answered before), and accepted, review and pending of all current products.
+        history_only: whether its answers stand in predictions_history alone, as the model is not champion.
+    """
 
     catalog: str
     run_id: str
     version: str
     rows: dict[str, int]
+    history_only: bool = False
 
     @classmethod
     def of(cls, run: Run, plan: Plan) -> Self:
         """From what the steps found."""
         now = places(run)
         whole = {name: now[name] for name in ("current", "accepted", "review", "pending")}
-        return cls(run.catalog, run.run_id, plan.model.version, plan.counts | whole)
+        return cls(run.catalog, run.run_id, plan.model.version, plan.counts | whole, not plan.replaces)
 
 
 @dataclass(frozen=True)
@@ -218,6 +249,35 @@ class MonitorResult(_AsDict):
         judged = run.scan("drift").filter(pl.col("run_id") == run.run_id).select(pl.col("drifted").count()).collect()
         drifted = seen.drifted if judged.item() else None
         return cls(run.catalog, run.run_id, drifted, seen.summary, reports)
+
+
+@dataclass(frozen=True)
+class MaintainResult(_AsDict):
+    """What upkeep found and did.
+
+    Attributes:
+        checked: tables, files, rows and models that were read.
+        damage: where, what and hint of everything that is not as it was written.
+        compacted: by kind of table, files before and after; None where damage kept everything from being touched.
+        deleted: by kind of table, files and bytes; None as well.
+    """
+
+    catalog: str
+    checked: dict[str, int]
+    damage: list[dict[str, str]]
+    compacted: dict[str, dict[str, int]] | None
+    deleted: dict[str, dict[str, int]] | None
+
+    @classmethod
+    def of(cls, catalog: str, found: Checked, done: Tidied | None) -> Self:
+        """From what the steps found and did."""
+        checked = {name: getattr(found, name) for name in ("tables", "files", "rows", "models")}
+        damage = [asdict(one) for one in found.damage]
+        if done is None:
+            return cls(catalog, checked, damage, None, None)
+        compacted = {kind: {"before": before, "after": after} for kind, (before, after) in done.compacted.items()}
+        deleted = {kind: {"files": files, "bytes": size} for kind, (files, size) in done.deleted.items()}
+        return cls(catalog, checked, damage, compacted, deleted)
 
 
 @dataclass(frozen=True)

@@ -385,6 +385,34 @@ def test_a_missing_data_file_is_named_and_the_published_warehouse_stays(home: Pa
     assert (home / "warehouse.duckdb").stat().st_mtime_ns == published
 
 
+@pytest.mark.parametrize("kind", ["runs", "state", "products"])
+def test_a_damaged_log_is_named_and_what_was_published_is_still_read(home: Path, kind: str) -> None:
+    night(ROWS)
+    before = ask("SELECT * FROM predictions ORDER BY product_id")
+    newest = max((home / "tables" / "shelf" / kind / "_delta_log").glob("*.json"))
+    newest.write_bytes(newest.read_bytes()[:-40])
+    for work in (lambda: night(ROWS), lambda: publish(get_home())):
+        with pytest.raises(TableDamaged, match="backup") as caught:
+            work()
+        assert f"shelf/{kind}" in str(caught.value)
+    assert ask("SELECT * FROM predictions ORDER BY product_id") == before
+
+
+def test_a_catalogue_whose_runs_are_gone_is_not_taken_for_a_new_one(home: Path, tmp_path: Path) -> None:
+    night(ROWS)
+    before = ask("SELECT * FROM predictions ORDER BY product_id")
+    (home / "tables" / "shelf" / "runs").rename(tmp_path / "runs")
+    for work in (lambda: night(ROWS), lambda: publish(get_home())):
+        with pytest.raises(TableDamaged, match=r"move .*shelf away first"):
+            work()
+    assert ask("SELECT * FROM predictions ORDER BY product_id") == before
+    (tmp_path / "runs").rename(home / "tables" / "shelf" / "runs")
+    night(ROWS)
+    (home / "tables" / "shelf").rename(tmp_path / "shelf")
+    night(ROWS)
+    assert ask("SELECT count(*) AS n FROM runs") == [{"n": 1}]
+
+
 def test_a_home_that_moved_is_mended_by_publishing(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     night(ROWS)
     moved = tmp_path / "elsewhere"

@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import DiskFull, HomeNewer, HomeUnusable
+from core.errors import AisleError, DiskFull, HomeNewer, HomeUnusable
 from core.settings import get_settings
 
 SCHEMA_VERSION = 1
+
+_NO_SPACE = ("no space left", "os error 28", "requested and")
+"""How libraries say that a disk is full; the last is NumPy: `4096 requested and 1024 written`."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,10 @@ class Home:
         """
         marker = self.root / "home.json"
         try:
-            (self.root / "locks").mkdir(parents=True, exist_ok=True)
-            if not marker.exists():
-                write_atomically(marker, json.dumps({"schema_version": SCHEMA_VERSION}) + "\n")
+            with naming_disk_errors(self.root):
+                (self.root / "locks").mkdir(parents=True, exist_ok=True)
+                if not marker.exists():
+                    write_atomically(marker, json.dumps({"schema_version": SCHEMA_VERSION}) + "\n")
         except OSError as error:
             raise HomeUnusable(
                 f"cannot be written ({error.strerror})",
@@ -129,9 +133,11 @@ def naming_disk_errors(where: Path) -> Iterator[None]:
     """Turn a full disk or a refused write, from whatever library, into a named error."""
     try:
         yield
+    except AisleError:
+        raise
     except Exception as error:
         text = str(error).lower()
-        if getattr(error, "errno", None) == errno.ENOSPC or "no space left" in text or "os error 28" in text:
+        if getattr(error, "errno", None) == errno.ENOSPC or any(sign in text for sign in _NO_SPACE):
             raise DiskFull(
                 "no room left on the disk; nothing of this run was published",
                 where=str(where),

@@ -5,9 +5,10 @@ Readers never meet a lock, and never see a run that has not been recorded. A rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -17,7 +18,7 @@ from warehouse import tables
 from warehouse.home import Home, naming_disk_errors
 from warehouse.locks import locked
 from warehouse.recorded import recorded
-from warehouse.statements import column, select, view
+from warehouse.statements import column, quoted, select, view
 
 PUBLISH_WAIT_S = 120.0
 
@@ -59,7 +60,10 @@ def publish(home: Home) -> Published:
         catalogs = home.catalogs()
         connection = duckdb.connect(str(beside))
         try:
-            _build(connection, home, catalogs)
+            versions = {catalog: recorded(home, catalog) for catalog in catalogs}
+            for catalog, own in versions.items():
+                refuse_if_forgotten(home, catalog, own)
+            build(connection, home, versions)
             connection.execute("CHECKPOINT")
         finally:
             connection.close()
@@ -67,20 +71,27 @@ def publish(home: Home) -> Published:
     return Published(home.database, catalogs, list(VIEWS))
 
 
-def _build(connection: duckdb.DuckDBPyConnection, home: Home, catalogs: list[str]) -> None:
-    versions = {catalog: recorded(home, catalog) for catalog in catalogs}
-    for catalog in catalogs:
-        at = tables.version(home.table(catalog, "runs"))
-        if at is not None:
-            versions[catalog]["runs"] = at
+def build(
+    connection: duckdb.DuckDBPyConnection,
+    home: Home,
+    versions: Mapping[str, Mapping[str, int]],
+    until: datetime | None = None,
+) -> None:
+    """Make all views: over these versions of each catalogue's tables, and over all its runs, or those until a time."""
     connection.execute("CREATE SCHEMA tables")
+    connection.execute("CREATE TABLE tables.published (catalog VARCHAR)")
+    if recorded_ones := [catalog for catalog, own in versions.items() if own]:
+        connection.executemany("INSERT INTO tables.published VALUES (?)", [[catalog] for catalog in recorded_ones])
     for kind in tables.COLUMNS:
-        parts = [
-            select(_files(home, catalog, kind, versions[catalog][kind]), kind, catalog)
-            for catalog in catalogs
-            if kind in versions[catalog]
-        ]
+        parts = []
+        for catalog, own in versions.items():
+            at = tables.version(home.table(catalog, kind)) if kind == "runs" else own.get(kind)
+            if at is not None:
+                parts.append(select(_files(home, catalog, kind, at), kind, catalog))
         parts = [*parts, select([], kind, "")]
+        if kind == "runs" and until is not None:
+            ended = f"finished_at <= TIMESTAMPTZ {quoted(until.isoformat())}"
+            parts = [f"SELECT * FROM ({part}) WHERE {ended}" for part in parts]
         with _naming_table_errors(home, kind):
             parts = _agreeing(connection, parts, kind)
             connection.execute(
@@ -88,6 +99,26 @@ def _build(connection: duckdb.DuckDBPyConnection, home: Home, catalogs: list[str
             )
     for name in VIEWS:
         connection.execute(view(name))
+
+
+def refuse_if_forgotten(home: Home, catalog: str, versions: Mapping[str, int]) -> None:
+    """Raise TableDamaged where a catalogue has tables and no recorded run, although one was published: its log is gone.
+
+    Without its runs nothing says what may be read, and a new run would take all of it for what a killed one left.
+    """
+    if versions or not home.database.is_file() or catalog not in home.catalogs():
+        return
+    with duckdb.connect(str(home.database), read_only=True) as connection:
+        try:
+            known = connection.execute("SELECT catalog FROM tables.published").fetchall()
+        except duckdb.CatalogException:  # written before this was kept
+            return
+    if (catalog,) in known:
+        raise TableDamaged(
+            f"runs of {catalog} were published, and there is no record of them any more",
+            where=str(home.table(catalog, "runs")),
+            hint=f"restore it from a backup; to begin anew, move {home.table(catalog, 'runs').parent} away first",
+        )
 
 
 @contextmanager

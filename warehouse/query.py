@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import duckdb
 
 from core.errors import NothingPublished, QueryRefused
 from warehouse.home import Home
+from warehouse.past import open_past
 from warehouse.statements import quoted
 
 _EXPLAIN_OPTIONS = {b"analyze", b"format"}
@@ -38,11 +40,22 @@ def connect(home: Home) -> duckdb.DuckDBPyConnection:
         NothingPublished: no run has been published yet.
     """
     connection = duckdb.connect(str(published(home)), read_only=True)
+    _confine(connection, home)
+    return connection
+
+
+def _confine(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
     connection.execute(f"SET allowed_directories = [{quoted(str(home.root) + '/')}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET lock_configuration = true")
-    return connection
+
+
+@contextmanager
+def _connect_to_past(home: Home, then: datetime) -> Iterator[duckdb.DuckDBPyConnection]:
+    with open_past(home, then) as connection:
+        _confine(connection, home)
+        yield connection
 
 
 def published(home: Home) -> Path:
@@ -68,15 +81,21 @@ def naming_sql_errors(where: str = "sql") -> Iterator[None]:
         raise QueryRefused(_first_lines(error), where=where, hint=_hint(error)) from error
 
 
-def query(home: Home, sql: str) -> Answer:
+def query(home: Home, sql: str, then: datetime | None = None) -> Answer:
     """Run one statement that only reads.
+
+    Args:
+        home: what to read.
+        sql: the statement.
+        then: read the warehouse as it was at this time.
 
     Raises:
         QueryRefused: more than one statement, one that does more than read, or one that fails.
-        NothingPublished: there is nothing to read yet.
+        NothingPublished: there is nothing to read yet, or was nothing then.
+        NotKept: files of that time have been removed since.
     """
     _only_reads(sql)
-    with connect(home) as connection, naming_sql_errors():
+    with connect(home) if then is None else _connect_to_past(home, then) as connection, naming_sql_errors():
         result = connection.execute(sql)
         return Answer([column[0] for column in result.description or []], result.fetchall())
 

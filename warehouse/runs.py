@@ -23,10 +23,10 @@ import polars as pl
 from catalogs import registry
 from core.settings import get_settings
 from warehouse import tables
-from warehouse.home import Home, get_home
+from warehouse.home import Home, get_home, naming_disk_errors
 from warehouse.locks import locked
-from warehouse.publish import publish
-from warehouse.recorded import recorded
+from warehouse.publish import publish, refuse_if_forgotten
+from warehouse.recorded import recorded, recorded_runs
 
 COUNTS = ("read", "stored", "unchanged", "repeated", "rejected", "removed", "scored")
 
@@ -44,6 +44,7 @@ class Run:
     versions: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     model_version: str | None = None
+    source_digest: str | None = None
     recorded: bool = False
 
     @property
@@ -60,11 +61,11 @@ class Run:
         """Path of one of the catalogue's tables."""
         return self.home.table(self.catalog, kind)
 
-    def append(self, kind: str, data: Any) -> None:
+    def append(self, kind: str, data: pl.DataFrame | Path) -> None:
         """Append rows to one of the catalogue's tables."""
         self._wrote(kind, tables.append(self.table(kind), data))
 
-    def overwrite(self, kind: str, data: Any) -> None:
+    def overwrite(self, kind: str, data: pl.DataFrame | Path) -> None:
         """Replace all rows of one of the catalogue's tables."""
         self._wrote(kind, tables.overwrite(self.table(kind), data))
 
@@ -82,8 +83,21 @@ class Run:
         at = self.versions.get(kind)
         return [] if at is None else tables.files(self.table(kind), at)
 
-    def _wrote(self, kind: str, version: int) -> None:
-        self.versions[kind] = version
+    def compact(self, kind: str) -> tuple[int, int]:
+        """Write a table's small files together; returns how many files went and came."""
+        changed = tables.compact(self.table(kind))
+        self._wrote(kind, tables.version(self.table(kind)))
+        return changed
+
+    def vacuum(self, kind: str, hours: int, keep: list[int]) -> tuple[int, int]:
+        """Delete a table's files that no version to keep needs; returns how many, and their bytes."""
+        removed = tables.vacuum(self.table(kind), hours, keep)
+        self._wrote(kind, tables.version(self.table(kind)))  # it says so in the log: a version with the same rows
+        return removed
+
+    def _wrote(self, kind: str, version: int | None) -> None:
+        if version is not None and kind != "runs":  # which is read at its newest version, whatever runs have recorded
+            self.versions[kind] = version
 
     def record(self) -> None:
         """The run's last act: one row in `runs`, which makes everything it wrote visible to the next publish."""
@@ -91,19 +105,16 @@ class Run:
             "run_id": self.run_id,
             "flow": self.flow,
             "started_at": self.started_at,
-            "finished_at": self.later_than(self.read_runs()["finished_at"]),
+            "finished_at": self.later_than(recorded_runs(self.home, self.catalog)["finished_at"]),
             "source": self.source,
             **{name: self.counts.get(name) for name in COUNTS},
             "model_version": self.model_version,
             "tables": json.dumps(self.versions, sort_keys=True),
+            "source_digest": self.source_digest,
         }
         frame = tables.conform(pl.DataFrame([row], schema_overrides={"source": pl.List(pl.String)}), "runs")
         tables.append(self.table("runs"), frame)
         self.recorded = True
-
-    def read_runs(self) -> pl.DataFrame:
-        """Every recorded run of the catalogue; `runs` alone is read at its newest version."""
-        return tables.read(self.table("runs"), "runs", tables.version(self.table("runs")))
 
     @staticmethod
     def later_than(times: pl.Series) -> datetime:
@@ -130,8 +141,13 @@ def open_run(catalog: str, flow: str, source: list[str] | None = None, within: s
         return
     registry.load(catalog)
     home = get_home().prepare()
-    with locked(home.lock(f"run-{catalog}"), wait_s=get_settings().lock_wait_s, what=f"a run of {catalog}"):
-        run = Run(home, catalog, flow, new_run_id(), datetime.now(UTC), source or [], versions=recorded(home, catalog))
+    with (
+        naming_disk_errors(home.root),
+        locked(home.lock(f"run-{catalog}"), wait_s=get_settings().lock_wait_s, what=f"a run of {catalog}"),
+    ):
+        versions = recorded(home, catalog)
+        refuse_if_forgotten(home, catalog, versions)
+        run = Run(home, catalog, flow, new_run_id(), datetime.now(UTC), source or [], versions=versions)
         _undo_what_was_not_recorded(run)
         _open_runs[run.run_id] = run
         try:
@@ -162,9 +178,19 @@ def _undo_what_was_not_recorded(run: Run) -> None:
     for kind in tables.COLUMNS:
         if kind != "runs":
             tables.restore(run.table(kind), run.versions.get(kind))
+    _remove_but(run.home.reports / run.catalog, recorded_runs(run.home, run.catalog)["run_id"])
+    _remove_but(run.home.models(run.catalog), run.read("models")["version"])
     # Restoring makes a commit of its own: read at it from now on, the rows are the same.
     for kind in run.versions:
         now = tables.version(run.table(kind))
         if now is not None:
             run.versions[kind] = now
     run.staging.mkdir(parents=True, exist_ok=True)
+
+
+def _remove_but(folder: Path, recorded_names: pl.Series) -> None:
+    """Remove what runs that were never recorded have left in a folder of reports or artifacts: nobody is to meet it."""
+    keep = set(recorded_names)
+    for left in folder.glob("*"):
+        if left.name not in keep and left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)

@@ -31,6 +31,14 @@ class Predicts(Protocol):
 
 
 @dataclass(frozen=True)
+class Window:
+    """A time in which products were stored, its ends included."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
 class Partition:
     """A range of product versions to score: small enough for memory, named by plain paths so that it can travel."""
 
@@ -45,12 +53,23 @@ class Partition:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a scoring has to do. `reused` rows were answered by this model before."""
+    """What a scoring has to do.
+
+    Attributes:
+        model: whose answers are asked for.
+        partitions: what it has not answered for.
+        todo: rows in them.
+        reused: rows that it answered for before.
+        window: only what was stored then, current or not; None: all that is current.
+        replaces: whether its answers become current ones, or are kept in the history alone.
+    """
 
     model: ModelRecord
     partitions: list[Partition]
     todo: int
     reused: int
+    window: Window | None = None
+    replaces: bool = True
 
     @property
     def counts(self) -> dict[str, int]:
@@ -58,15 +77,27 @@ class Plan:
         return {"scored": self.todo, "reused": self.reused}
 
 
-def plan(run: Run, model: ModelRecord, spec: CatalogSpec) -> Plan:
-    """Partition the products that `model` has not answered for in their present form."""
+def plan(
+    run: Run, model: ModelRecord, spec: CatalogSpec, window: Window | None = None, *, replaces: bool = True
+) -> Plan:
+    """Partition the products that `model` has not answered for in their present form.
+
+    With a `window`, what was stored then: each form of each product, in its last version, whether it is current or not.
+    """
     _refuse_unstored_fields(run, spec)
     folder = run.staging / "scores"
     folder.mkdir(parents=True, exist_ok=True)
     todo_file = folder / "todo.parquet"
     with engine(run) as connection:
         connection.execute(f"SET VARIABLE model_digest = {quoted(model.digest)}")
-        connection.execute(statement("plan_scoring"))
+        if window is None:
+            connection.execute(statement("plan_scoring"))
+        else:
+            connection.execute(f"SET VARIABLE since = TIMESTAMPTZ {quoted(window.since.isoformat())}")
+            connection.execute(f"SET VARIABLE until = TIMESTAMPTZ {quoted(window.until.isoformat())}")
+            connection.execute(statement("plan_backfill"))
+        # In whatever order they come: keeping it would hold in memory what is wide.
+        connection.execute("SET preserve_insertion_order = false")
         connection.execute(f"COPY reused TO {quoted(str(folder / 'reused.parquet'))} (FORMAT parquet)")
         connection.execute(
             f"COPY (FROM todo ORDER BY seq) TO {quoted(str(todo_file))} "
@@ -77,14 +108,32 @@ def plan(run: Run, model: ModelRecord, spec: CatalogSpec) -> Plan:
             f"SELECT min(seq), max(seq) FROM (SELECT seq, (row_number() OVER (ORDER BY seq) - 1) // {rows} AS part "
             "FROM todo) GROUP BY part ORDER BY part"
         ).fetchall()
-        counts = one(connection, "SELECT count(*) FROM todo"), one(connection, "SELECT count(*) FROM reused")
+        counts = one(connection, "SELECT count(*) FROM todo"), one(connection, "SELECT count(*) FROM known")
     products = run.files("products")
     fields = [field.name for field in spec.fields]
     partitions = [
         Partition(i, first, last, products, str(todo_file), fields, str(folder / f"part-{i:06d}.parquet"))
         for i, (first, last) in enumerate(bounds)
     ]
-    return Plan(model, partitions, *counts)
+    return Plan(model, partitions, *counts, window, replaces)
+
+
+def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
+    """Make the answers that `model` gave before the current ones again, and score nothing.
+
+    Returns:
+        Rows that have its answers now, and rows that it has none for: these keep what they had.
+    """
+    with engine(run) as connection:
+        connection.execute(f"SET VARIABLE model_digest = {quoted(model.digest)}")
+        connection.execute(statement("plan_scoring"))
+        reused, left = one(connection, "SELECT count(*) FROM known"), one(connection, "SELECT count(*) FROM todo")
+        if reused:
+            # In whatever order rows come: keeping it would hold in memory what is wide.
+            connection.execute("SET preserve_insertion_order = false")
+            run.overwrite("state", copied(run, connection, statement("taken_back_state")))
+    run.model_version = model.version
+    return reused, left
 
 
 def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_id: str) -> int:
@@ -120,7 +169,7 @@ def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_i
 
 
 def store(run: Run, done: Plan) -> None:
-    """Commit the answers of all partitions: to `scores` for ever, and to the state."""
+    """Commit the answers of all partitions: to `scores` for ever, and to the state if they replace what is there."""
     run.counts["scored"] = done.todo
     run.model_version = done.model.version
     if not done.todo and not done.reused:
@@ -134,9 +183,14 @@ def store(run: Run, done: Plan) -> None:
             run.append("scores", copied(run, connection, new_scores))
         else:
             connection.execute("CREATE VIEW scored AS SELECT * FROM state WHERE false")
-        connection.execute(
-            f"CREATE VIEW reused AS SELECT * FROM read_parquet({quoted(str(folder / 'reused.parquet'))})"
-        )
+        if not done.replaces:
+            return
+        # What was stored in a window may not be current any more.
+        current = "" if done.window is None else " SEMI JOIN state USING (seq)"
+        if parts and current:
+            connection.execute(f"CREATE OR REPLACE VIEW scored AS SELECT * FROM read_parquet([{parts}]){current}")
+        reused = f"read_parquet({quoted(str(folder / 'reused.parquet'))})"
+        connection.execute(f"CREATE VIEW reused AS SELECT * FROM {reused}")
         run.overwrite("state", copied(run, connection, statement("scored_state")))
 
 

@@ -5,7 +5,9 @@ Every write is one atomic Delta commit. A commit is seen by nobody until a run r
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -21,6 +23,11 @@ from warehouse.home import naming_disk_errors
 
 ROW_GROUP = 50_000
 """Rows in a Parquet row group: what a reader holds at least, and the grain at which files are skipped."""
+
+SHA256_CHARS = 64
+
+COMPACTED_BYTES = 128 << 20
+"""About how large files are made that are written together."""
 
 PATH = pl.List(pl.String)
 REASONS = pl.List(pl.Struct({"token": pl.String, "field": pl.String, "weight": pl.Float64}))
@@ -181,10 +188,29 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "scored": pl.Int64,
         "model_version": pl.String,
         "tables": pl.String,
+        # sha256 of the files that it read.
+        "source_digest": pl.String,
     },
 }
 
+# Versions are named by runs, and runs are kept: so is the log. By default what is older than 30 days goes from it.
+_CONFIGURATION: dict[str, str | None] = {"delta.enableExpiredLogCleanup": "false"}
 _WRITER = WriterProperties(max_row_group_size=ROW_GROUP, compression="ZSTD", compression_level=1)
+
+
+@dataclass(frozen=True)
+class LoggedFile:
+    """A Parquet file as its table's log has it."""
+
+    path: Path
+    bytes: int
+    rows: int
+
+    @property
+    def sha256(self) -> str | None:
+        """Its digest when it was written; None for the small ones that deltalake itself wrote."""
+        last = self.path.stem.rpartition("-")[2]
+        return last if len(last) == SHA256_CHARS else None
 
 
 def empty(kind: str) -> pl.DataFrame:
@@ -225,24 +251,25 @@ def _write(path: Path, data: pl.DataFrame | Path, mode: Literal["append", "overw
         if isinstance(data, Path):
             _commit_file(path, data, mode)
         else:
-            schema_mode: Any = "merge" if mode == "append" else "overwrite"
-            write_deltalake(path, data.to_arrow(), mode=mode, schema_mode=schema_mode, writer_properties=_WRITER)
+            schema_mode = "merge" if mode == "append" else "overwrite"
+            how: dict[str, Any] = {"mode": mode, "schema_mode": schema_mode, "configuration": _CONFIGURATION}
+            write_deltalake(path, data.to_arrow(), writer_properties=_WRITER, **how)
     return _open(path).version()
 
 
 def _commit_file(path: Path, file: Path, mode: Literal["append", "overwrite"]) -> None:
-    """Make a Parquet file part of a table. A file that was moved but never committed is no part of it."""
+    """Make a Parquet file part of a table, its digest in its name. One that is moved but not committed is no part."""
     empty_frame = pl.DataFrame(schema=pl.read_parquet_schema(file))
     schema = Schema.from_arrow(Table.from_arrow(empty_frame).schema)
     rows = pl.scan_parquet(file).select(pl.len()).collect().item()
     path.mkdir(parents=True, exist_ok=True)
-    own = path / f"part-{file.name}"
+    own = path / f"part-{file.stem}-{sha256(file)}.parquet"
     file.replace(own)
     stat = own.stat()
     stats = json.dumps({"numRecords": rows})
     action = AddAction(own.name, stat.st_size, {}, stat.st_mtime_ns // 1_000_000, True, stats)
     if version(path) is None:
-        create_table_with_add_actions(str(path), schema, [action], mode="error")
+        create_table_with_add_actions(str(path), schema, [action], mode="error", configuration=_CONFIGURATION)
         return
     table = _open(path)
     known = {field.name for field in table.schema().fields}
@@ -250,6 +277,12 @@ def _commit_file(path: Path, file: Path, mode: Literal["append", "overwrite"]) -
         table.alter.add_columns(new)  # a commit of its own, which changes no row
         table = _open(path)
     table.create_write_transaction([action], mode, schema)
+
+
+def sha256(file: Path) -> str:
+    """Hex sha256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def files(path: Path, at: int) -> list[str]:
@@ -271,6 +304,41 @@ def restore(path: Path, at: int | None) -> None:
         _open(path).delete()
     else:
         _open(path).restore(at)
+
+
+def logged(path: Path, at: int) -> list[LoggedFile]:
+    """The Parquet files of a table at a version, with what its log says of each.
+
+    Raises:
+        TableDamaged: the log cannot be read, or that version is gone.
+    """
+    rows = pl.DataFrame(_open(path, at).get_add_actions(flatten=True)).select("path", "size_bytes", "num_records")
+    return [LoggedFile(path / unquote(name), size, count) for name, size, count in rows.iter_rows()]
+
+
+def compact(path: Path) -> tuple[int, int]:
+    """Write the small files of a table together, in one commit; returns how many files went and came."""
+    with naming_disk_errors(path):
+        done = _open(path).optimize.compact(target_size=COMPACTED_BYTES, writer_properties=_WRITER)
+    return int(done["numFilesRemoved"]), int(done["numFilesAdded"])
+
+
+def vacuum(path: Path, hours: int, keep: list[int]) -> tuple[int, int]:
+    """Delete files that are in none of the versions to `keep` and have been in no newest version for so many hours.
+
+    Files that no commit ever named, of runs that were killed, go when they are as old.
+
+    Returns:
+        How many files, and how many bytes they had.
+    """
+    # "full" looks at every file of the folder, not only at those that the log's last part speaks of.
+    asked: dict[str, Any] = {"retention_hours": hours, "enforce_retention_duration": False, "full": True}
+    with naming_disk_errors(path):
+        going = _open(path).vacuum(**asked, keep_versions=keep, dry_run=True)
+        size = sum((path / unquote(name)).stat().st_size for name in going)
+        if going:  # each vacuum writes two commits of its own
+            _open(path).vacuum(**asked, keep_versions=keep, dry_run=False)
+    return len(going), size
 
 
 def scan(path: Path, at: int | None) -> pl.LazyFrame | None:

@@ -10,7 +10,7 @@ import typer
 
 from aisle.commands.catalogues import require
 from aisle.options import Catalog, Json, MaybeCatalog, Why
-from aisle.render import as_json, emit, table
+from aisle.render import as_json, count, emit, table
 
 if TYPE_CHECKING:
     pass
@@ -79,7 +79,10 @@ def reject(catalog: Catalog, version: Version, why: Why = "", as_json_: Json = F
 
 
 def rollback(catalog: Catalog, version: MaybeVersion = None, why: Why = "", as_json_: Json = False) -> None:
-    """Make an earlier champion the champion again."""
+    """Make an earlier champion the champion again.
+
+    The answers that it gave before are current again at once; nothing is scored.
+    """
     _decide(catalog, "rolled_back", version, why, as_json_)
 
 
@@ -88,18 +91,23 @@ def _decide(catalog: str, event: Event, version: str | None, why: str, as_json_:
     require(catalog)
     from warehouse import registry
     from warehouse.runs import open_run
+    from warehouse.scoring import take_back
 
     with open_run(catalog, f"models {_COMMAND[event]}") as run:
         champion = registry.champion(run)
         before = None if champion is None else champion.version
         record = registry.overrule(run, event, version, why)
+        back = take_back(run, record) if event == "rolled_back" else None
     after = before if event == "rejected" else record.version
+    reused = {} if back is None else {"reused": back[0], "unanswered": back[1]}
     if as_json_:
         facts = {"catalog": catalog, "version": record.version, "event": event, "why": why}
-        emit(as_json(facts | {"champion": after, "champion_before": before}))
+        emit(as_json(facts | {"champion": after, "champion_before": before} | reused))
         return
     emit(f"{catalog}: {record.version} was {event.replace('_', ' ')}; the champion is {after or 'none'}")
-    if after != before:
+    if back is not None:
+        emit(f"{count(back[0])} of its answers are current again")
+    if after != before and (back is None or back[1]):
         emit(f"next: aisle score {catalog}, so that its answers stand in the predictions")
 
 

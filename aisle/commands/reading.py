@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,19 @@ def sql(
         typer.Argument(metavar="SQL", help="One statement that only reads; - reads it from stdin.", show_default=False),
     ],
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="Rows shown at most.")] = MOST_ROWS,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            metavar="TIME",
+            help="Read the warehouse as it was: at the end of a date, or at a time; UTC.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="RUN_ID", help="Read the warehouse as this run left it.", show_default=False),
+    ] = None,
     as_json_: Json = False,
 ) -> None:
     """Ask the warehouse with SQL.
@@ -33,7 +47,8 @@ def sql(
     from warehouse.home import get_home
     from warehouse.query import query
 
-    answer = query(get_home(), sys.stdin.read() if statement == "-" else statement)
+    then = _then(as_of, run)
+    answer = query(get_home(), sys.stdin.read() if statement == "-" else statement, then)
     if as_json_:
         emit(as_json_lines(answer.as_dicts()))
         return
@@ -41,6 +56,24 @@ def sql(
     left = len(answer.rows) - rows
     if left > 0:
         note(f"{left:,} more rows of {len(answer.rows):,}: show more with --rows, or all with --json")
+
+
+def _then(as_of: str | None, run: str | None) -> datetime | None:
+    """The time that is asked for, if any.
+
+    Raises:
+        UsageError: two were given, or one that is none.
+        UnknownRun: there is no such run.
+    """
+    from core.errors import UsageError
+    from warehouse.home import get_home
+    from warehouse.past import end_of_run, moment
+
+    if as_of is not None and run is not None:
+        raise UsageError("both --as-of and --run were given", hint="give one of them")
+    if run is not None:
+        return end_of_run(get_home(), run)
+    return None if as_of is None else moment(as_of, "--as-of")
 
 
 def report(

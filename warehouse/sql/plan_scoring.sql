@@ -1,20 +1,32 @@
--- Current products without an answer of the model getvariable('model_digest') in their present form.
+-- Current products without an answer of the model getvariable('model_digest') in their present form. What is looked up is
+-- narrow: answers with their reasons are read once, as they are copied.
 CREATE TEMP TABLE unanswered AS
-SELECT product_id, seq, first_seq, known_path, text_hash, feature_hash, row_hash
+SELECT seq, product_id, feature_hash
 FROM state
 WHERE model_digest IS DISTINCT FROM getvariable('model_digest');
 
-CREATE TEMP TABLE reused AS           -- it answered for this very form before: after a rollback, or a change taken back
-SELECT unanswered.*, said.label, said.label_path, said.confidence, said.confidence_path, said.runner_up, said.reasons,
-       said.model_version, said.model_digest, said.scored_run_id, said.scored_at
+CREATE TEMP TABLE known AS            -- it answered for this very form before: after a rollback, or a change taken back
+SELECT unanswered.seq, said.seq AS said_seq, said.scored_at
 FROM unanswered
 JOIN (
-    SELECT * FROM scores
+    SELECT product_id, feature_hash, arg_max(seq, scored_at) AS seq, max(scored_at) AS scored_at
+    FROM scores
+    SEMI JOIN unanswered USING (product_id, feature_hash)
     WHERE model_digest = getvariable('model_digest')
-    QUALIFY row_number() OVER (PARTITION BY product_id, feature_hash ORDER BY scored_at DESC) = 1
-) AS said ON said.product_id = unanswered.product_id AND said.feature_hash = unanswered.feature_hash;
+    GROUP BY product_id, feature_hash
+) AS said USING (product_id, feature_hash);
+
+CREATE TEMP VIEW reused AS
+SELECT state.product_id, state.seq, state.first_seq, state.known_path, state.text_hash, state.feature_hash, state.row_hash,
+       said.label, said.label_path, said.confidence, said.confidence_path, said.runner_up, said.reasons,
+       said.model_version, said.model_digest, said.scored_run_id, said.scored_at
+FROM scores AS said
+JOIN known ON known.said_seq = said.seq AND known.scored_at = said.scored_at
+JOIN state ON state.seq = known.seq
+WHERE said.model_digest = getvariable('model_digest');
 
 CREATE TEMP TABLE todo AS
-SELECT unanswered.*
-FROM unanswered
-ANTI JOIN reused ON reused.product_id = unanswered.product_id;
+SELECT product_id, seq, first_seq, known_path, text_hash, feature_hash, row_hash
+FROM state
+SEMI JOIN unanswered USING (seq)
+ANTI JOIN known USING (seq);

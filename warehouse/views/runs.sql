@@ -14,7 +14,8 @@ SELECT
     rejected,
     removed,
     scored,
-    model_version
+    model_version,
+    source_digest
 FROM tables.runs
 QUALIFY row_number() OVER (PARTITION BY catalog, run_id ORDER BY finished_at DESC) = 1
 ORDER BY catalog, started_at;

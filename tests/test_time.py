@@ -1,0 +1,222 @@
+"""The warehouse as it was, back to an earlier champion, and backfills."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import NothingPublished, NotKept, UnknownRun, UsageError
+from core.settings import get_settings
+from tests.stored import SHELVES, LengthModel, crown, ingest, models, night, score, spec
+from warehouse import scoring
+from warehouse.home import get_home
+from warehouse.past import end_of_run, moment
+from warehouse.query import query
+from warehouse.runs import Run, open_run
+from warehouse.scoring import Window
+
+ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None)]
+VIEWS = ("products", "predictions", "predictions_history", "models", "runs", "conservation", "policy", "rejects")
+
+
+@pytest.fixture(autouse=True)
+def shelves(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalogues of these tests."""
+    monkeypatch.setenv("AISLE_CATALOGS", str(SHELVES))
+    get_settings.cache_clear()
+
+
+def shown(then: datetime | None = None) -> dict[str, list[dict[str, Any]]]:
+    return {view: query(get_home(), f"SELECT * FROM {view} ORDER BY ALL", then).as_dicts() for view in VIEWS}
+
+
+def asked(sql: str, then: datetime | None = None) -> list[tuple[Any, ...]]:
+    return query(get_home(), sql, then).rows
+
+
+def test_the_warehouse_is_read_as_it_was(home: Path) -> None:
+    """At any time between runs, whatever came later: other rows, another champion, another catalogue."""
+    states = []
+    for change in (
+        lambda: night(ROWS, bad=1),
+        lambda: night([("2", "a longer ball", None), ("4", "new", "Toys")]),
+        lambda: _another_champion(),
+        lambda: _another_catalogue(),
+    ):
+        change()
+        states.append((datetime.now(UTC), shown()))
+        time.sleep(0.002)
+    for then, state in states:
+        assert shown(then) == state
+    assert shown(datetime.now(UTC) + timedelta(days=1)) == states[-1][1]
+
+
+def _another_champion() -> None:
+    with open_run("shelf", "score") as run:
+        crown(run, "v2", "digest-2", threshold=0.99)
+        score(run, LengthModel())
+
+
+def _another_catalogue() -> None:
+    with open_run("other", "ingest", ["x"]) as run:
+        ingest(run, ROWS)
+
+
+def test_the_warehouse_is_read_as_a_run_left_it(home: Path, aisle: Any) -> None:
+    first = night(ROWS)
+    before = shown()
+    night([("4", "new", "Toys")])
+    assert shown(end_of_run(get_home(), first.run_id)) == before
+    sql = "SELECT count(*) AS n FROM predictions"
+    assert json.loads(aisle("sql", sql, "--run", first.run_id, "--json")[1]) == [{"n": 3}]
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert json.loads(aisle("sql", sql, "--as-of", today, "--json")[1]) == [{"n": 4}]
+    with pytest.raises(UnknownRun, match="20260101T000000-abcdef"):
+        end_of_run(get_home(), "20260101T000000-abcdef")
+    for options in (["--as-of", "yesterday"], ["--as-of", today, "--run", first.run_id]):
+        code, printed, _ = aisle("sql", sql, *options, "--json")
+        assert (code, json.loads(printed)["error"]) == (2, "UsageError")
+    code, printed, _ = aisle("sql", sql, "--as-of", "2020-01-31", "--json")
+    assert (code, json.loads(printed)["error"]) == (1, "NothingPublished")
+    assert "the first run ended at" in json.loads(printed)["hint"]
+
+
+def test_the_past_is_read_only_too_and_no_file_outside_the_home(home: Path, aisle: Any) -> None:
+    night(ROWS)
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    for sql in ("SELECT * FROM '/etc/hostname'", "COPY (SELECT 1) TO 'x.csv'", "CREATE TABLE t AS SELECT 1"):
+        code, printed, _ = aisle("sql", sql, "--as-of", today, "--json")
+        assert (code, json.loads(printed)["error"]) == (1, "QueryRefused")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2026-01-31", datetime(2026, 1, 31, 23, 59, 59, 999_999, UTC)),
+        ("2026-01-31T18:30", datetime(2026, 1, 31, 18, 30, tzinfo=UTC)),
+        ("2026-01-31 18:30:00+02:00", datetime(2026, 1, 31, 16, 30, tzinfo=UTC)),
+        ("2026-01-31T18:30:00Z", datetime(2026, 1, 31, 18, 30, tzinfo=UTC)),
+    ],
+)
+def test_times_are_read_in_utc_and_a_date_means_its_end(text: str, meant: datetime) -> None:
+    assert moment(text, "--as-of") == meant
+
+
+@pytest.mark.parametrize("text", ["", "2026-02-30", "31.1.2026", "tomorrow", "2026-01-31T25:00", "2026-1-1"])
+def test_what_is_no_time_is_named(text: str) -> None:
+    with pytest.raises(UsageError, match="for example 2026-01-31"):
+        moment(text, "--as-of")
+
+
+def test_a_time_whose_files_are_gone_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    night(ROWS)
+    then = datetime.now(UTC)
+    old = list((home / "tables" / "shelf" / "state").glob("*.parquet"))
+    night([("4", "new", "Toys")])
+    for file in old:
+        file.unlink()
+    monkeypatch.setenv("AISLE_RETENTION_DAYS", "0")
+    get_settings.cache_clear()
+    with pytest.raises(NotKept, match="predictions_history"):
+        shown(then)
+    assert len(asked("SELECT * FROM predictions")) == 4
+
+
+def test_before_the_first_run_there_was_nothing(home: Path) -> None:
+    with pytest.raises(NothingPublished, match="aisle run"):
+        shown(datetime.now(UTC))
+
+
+def test_a_rollback_brings_the_answers_back_at_once(home: Path, aisle: Any) -> None:
+    night(ROWS)
+    before = asked("SELECT * FROM predictions ORDER BY product_id")
+    _another_champion()
+    night([("4", "new", "Toys")])
+    assert asked("SELECT DISTINCT model_version FROM predictions") == [("v2",)]
+    code, printed, _ = aisle("models", "rollback", "shelf", "--json")
+    assert code == 0
+    assert {key: json.loads(printed)[key] for key in ("champion", "reused", "unanswered")} == {
+        "champion": "v1",
+        "reused": 3,
+        "unanswered": 1,
+    }
+    assert asked("SELECT * FROM predictions WHERE product_id < '4' ORDER BY product_id") == before
+    assert asked("SELECT model_version FROM predictions WHERE product_id = '4'") == [("v2",)]
+    assert asked("SELECT count(*) FROM predictions_history") == [(7,)], "nothing was scored again"
+    assert asked("SELECT bool_and(balanced) FROM conservation") == [(True,)]
+
+
+def backfill(version: str, window: Window, model: LengthModel) -> tuple[Run, scoring.Plan]:
+    with open_run("shelf", "score") as run:
+        record = models.get(run.home, run.catalog, run.read("models"), version)
+        champion = models.champion(run)
+        assert champion is not None
+        plan = scoring.plan(run, record, spec(), window, replaces=version == champion.version)
+        for part in plan.partitions:
+            scoring.score_partition(part, model, record, run.run_id)
+        scoring.store(run, plan)
+    return run, plan
+
+
+def test_a_backfill_scores_what_was_stored_then_in_every_form_and_leaves_current_answers(home: Path) -> None:
+    night(ROWS)
+    since = datetime.now(UTC)
+    night([("2", "a longer ball", None), ("4", "new", "Toys")])
+    until = datetime.now(UTC)
+    night([("2", "the longest ball", None), ("5", "later", "Toys")])
+    with open_run("shelf", "train") as run:
+        crown(run, "v2", "digest-2")
+        models.overrule(run, "rolled_back", "v1", "v2 is a challenger here")
+    before = asked("SELECT * FROM predictions ORDER BY ALL"), asked("SELECT * FROM conservation ORDER BY ALL")
+    model = LengthModel()
+    run, plan = backfill("v2", Window(since, until), model)
+    assert sorted(model.asked) == ["a longer ball", "new"]
+    assert (plan.todo, plan.reused) == (2, 0)
+    assert asked("SELECT product_id FROM predictions_history WHERE model_version = 'v2' ORDER BY 1") == [("2",), ("4",)]
+    assert asked("SELECT * FROM predictions ORDER BY ALL") == before[0]
+    assert all(row[-1] for row in asked("SELECT * FROM conservation"))
+    assert asked(f"SELECT scored, model_version FROM runs WHERE run_id = '{run.run_id}'") == [(2, "v2")]
+    again = LengthModel()
+    _, plan = backfill("v2", Window(since, until), again)
+    assert (plan.todo, plan.reused, again.asked) == (0, 2, [])
+
+
+def test_a_backfill_of_the_champion_becomes_current_where_the_product_is(home: Path) -> None:
+    since = datetime.now(UTC)
+    night(ROWS)
+    night([("2", "a longer ball", None)])
+    until = datetime.now(UTC)
+    night([("4", "new", "Toys")])
+    with open_run("shelf", "train") as run:
+        crown(run, "v2", "digest-2")
+    model = LengthModel()
+    backfill("v2", Window(since, until), model)
+    assert sorted(model.asked) == ["a longer ball", "abacus", "ball", "what?"]
+    assert asked("SELECT product_id, model_version FROM predictions ORDER BY 1") == [
+        ("1", "v2"),
+        ("2", "v2"),
+        ("3", "v2"),
+        ("4", "v1"),
+    ]
+    assert asked("SELECT count(*), count(DISTINCT product_id) FROM predictions") == [(4, 4)]
+    assert asked("SELECT bool_and(balanced) FROM conservation") == [(True,)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--since", "yesterday"], "is no date"),
+        (["--since", "2026-02-01", "--until", "2026-01-01"], "is before"),
+        (["SOURCE", "--since", "2026-02-01"], "takes no SOURCE"),
+    ],
+)
+def test_a_window_that_makes_no_sense_is_named(home: Path, aisle: Any, options: list[str], said: str) -> None:
+    night(ROWS)
+    code, _, told = aisle("score", "shelf", *options)
+    assert code == 2
+    assert said in told
