@@ -164,7 +164,8 @@ def test_the_wheel_holds_all_that_is_not_python_too(tmp_path: Path):
 def test_deployments_name_flows_that_take_their_parameters():
     deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
     entrypoints = {entry["entrypoint"] for entry in deployments}
-    assert entrypoints == {f"flows/{name}.py:{name}" for name in ("ingest", "train", "score", "monitor", "nightly")}
+    flows = ("ingest", "train", "score", "monitor", "nightly", "maintain")
+    assert entrypoints == {f"flows/{name}.py:{name}" for name in flows}
     for entry in deployments:
         path, name = entry["entrypoint"].split(":")
         flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
