@@ -13,17 +13,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from catalogs.product import KNOWN_PATH, PRODUCT_ID, TEXT_HASH, join_path, join_paths
-from classifier.calibration import Calibration, fit_calibration
-from classifier.model import label_codes, no_words, vectoriser_of
-from classifier.training import OutOfFold, out_of_fold
+from catalogs.product import KNOWN_PATH, PRODUCT_ID, join_path, join_paths
+from classifier.model import Model, label_codes
 from classifier.tree import Tree
 
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
-    from classifier.recipes import Recipe
 
-__all__ = ["LABEL_ISSUES", "LEAST_OF_LABEL", "LabelIssues", "label_issues", "suspects"]
+__all__ = ["LABEL_ISSUES", "LEAST_OF_LABEL", "LabelIssues", "label_issues"]
 
 LABEL_ISSUES = {
     "product_id": pl.String,
@@ -63,41 +60,21 @@ class LabelIssues:
     level: str | None
 
 
-def label_issues(train: pl.DataFrame, spec: CatalogSpec, recipe: Recipe, seed: int) -> LabelIssues:
-    """Judge the labels of the training products by a model of the recipe that was trained without them.
+def label_issues(train: pl.DataFrame, model: Model) -> LabelIssues:
+    """Judge the labels of the training products by what the model's folds said of those that they had not seen.
 
     Args:
-        train: canonical products; those without a label are passed over.
-        spec: their catalogue.
-        recipe: how to train; its `calibration` bounds folds and rows.
-        seed: of the fits.
+        train: the canonical products that the model was fitted on; those without a label are passed over.
+        model: as `fit` gave it, with its out-of-fold scores.
 
     Raises:
-        NotEnoughLabels, OneClass: these rows teach nothing.
+        ValueError: the model was loaded, and has no such scores.
     """
+    if model.held is None:
+        raise ValueError("a model that was loaded has no out-of-fold scores")
+    held, calibration, spec = model.held, model.calibration, model.spec
     labelled = train.filter(pl.col(KNOWN_PATH).is_not_null())
-    paths, codes = label_codes(labelled, spec)
-    vectoriser = vectoriser_of(spec, recipe)
-    design = vectoriser.fit(labelled)
-    if not design.nnz:
-        raise no_words(spec, labelled.height)
-    tree = Tree(paths)
-    held = out_of_fold(design, vectoriser.layout, codes, tree, labelled[TEXT_HASH], recipe.params, seed)
-    return suspects(labelled, codes, held, fit_calibration(held.scores, codes[held.rows], tree), spec)
-
-
-def suspects(
-    labelled: pl.DataFrame, codes: NDArray[np.int64], held: OutOfFold, calibration: Calibration, spec: CatalogSpec
-) -> LabelIssues:
-    """The suspected labels, given out-of-fold scores.
-
-    Args:
-        labelled: the training products.
-        codes: label of each.
-        held: out-of-fold scores of some of them.
-        calibration: scores to confidences; its temperature makes probabilities of all labels.
-        spec: the catalogue.
-    """
+    codes = label_codes(labelled, spec)[1]
     tree = calibration.tree
     if not len(held.rows):
         return LabelIssues(pl.DataFrame(schema=LABEL_ISSUES), 0, None)

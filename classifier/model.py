@@ -66,7 +66,8 @@ class Model:
         out_of_fold: metrics of the out-of-fold predictions behind calibration and thresholds.
         digest: sha256 of the artifact's manifest; None before it is saved.
         evidence: what was said of each out-of-fold row: label and truth (indexes), confidence_path; thresholds for
-            another target come of it (`refit_thresholds`). None once it was saved: it stays on disk.
+            another target come of it (`refit_thresholds`). None in a model that was loaded: it stays on disk.
+        held: the out-of-fold scores themselves. None in a model that was loaded.
     """
 
     spec: CatalogSpec
@@ -80,6 +81,7 @@ class Model:
     out_of_fold: dict[str, Any] = field(default_factory=dict)
     digest: str | None = None
     evidence: pl.DataFrame | None = None
+    held: OutOfFold | None = field(default=None, repr=False)
 
     @cached_property
     def labels(self) -> list[str]:
@@ -235,9 +237,18 @@ def fit(frame: pl.DataFrame, spec: CatalogSpec, recipe: Recipe, seed: int) -> Mo
         intercept = linear.intercept
     calibration, evidence, facts = _trust(held, codes, paths, spec)
     thresholds = refit_thresholds(evidence, paths, spec.accept.precision_target, spec.accept.confidence_level)
-    rows = labelled.height
     return Model(
-        spec, recipe, paths, vectoriser, intercept, calibration, thresholds, rows, facts, digest=None, evidence=evidence
+        spec,
+        recipe,
+        paths,
+        vectoriser,
+        intercept,
+        calibration,
+        thresholds,
+        labelled.height,
+        facts,
+        evidence=evidence,
+        held=held,
     )
 
 

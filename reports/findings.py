@@ -36,7 +36,6 @@ class Findings:
         ablation: metrics without each field.
         studies_skipped: why there are neither.
         label_issues: training labels that look wrong.
-        issues_skipped: why there are none.
     """
 
     intervals: Mapping[str, Any] = field(default_factory=dict)
@@ -49,7 +48,6 @@ class Findings:
     ablation: Study | None = None
     studies_skipped: str = ""
     label_issues: LabelIssues | None = None
-    issues_skipped: str = ""
 
 
 def sentences(found: Findings) -> list[str]:
@@ -87,7 +85,6 @@ def for_machines(found: Findings) -> dict[str, Any]:
         "learning_curve": _study(found.learning_curve, found.studies_skipped),
         "ablation": _study(found.ablation, found.studies_skipped),
         "label_issues": {
-            "skipped": found.issues_skipped or None,
             "judged": issues.rows if issues else None,
             "level": issues.level if issues else None,
             "count": issues.table.height if issues else None,

@@ -11,12 +11,12 @@ from typing import Any
 from catalogs import registry as catalogues
 from catalogs.spec import CatalogSpec
 from classifier.artifact import save
+from classifier.label_issues import LabelIssues
 from core.orchestration import artifact_table, step
 from core.settings import get_settings
 from reports import evaluation as report
 from reports.findings import Findings, sentences
 from tasks.evaluate_model import Evaluation
-from tasks.find_label_issues import Suspected
 from tasks.fit_model import Candidate
 from tasks.split_rows import Split
 from tasks.study_model import Studies
@@ -46,7 +46,7 @@ def register_model(
     candidate: Candidate,
     evaluation: Evaluation,
     studies: Studies,
-    suspected: Suspected,
+    suspected: LabelIssues,
 ) -> Registered:
     """Write the artifact, enter it as challenger with its policy, and write its report."""
     run = joined(run_id)
@@ -106,7 +106,7 @@ def register_model(
     return Registered(record, page)
 
 
-def _found(spec: CatalogSpec, evaluation: Evaluation, studies: Studies, suspected: Suspected) -> Findings:
+def _found(spec: CatalogSpec, evaluation: Evaluation, studies: Studies, suspected: LabelIssues) -> Findings:
     return Findings(
         intervals=evaluation.intervals,
         coverage=evaluation.coverage,
@@ -117,8 +117,7 @@ def _found(spec: CatalogSpec, evaluation: Evaluation, studies: Studies, suspecte
         learning_curve=studies.learning_curve,
         ablation=studies.ablation,
         studies_skipped=studies.skipped,
-        label_issues=suspected.found,
-        issues_skipped=suspected.skipped,
+        label_issues=suspected,
     )
 
 

@@ -318,11 +318,10 @@ def test_machines_read_the_findings_and_the_suspected_labels(tmp_path):
 
 def test_what_was_not_made_is_said_with_the_command_that_makes_it(tmp_path):
     why = "training took 40 s, and from 15 s on this is made only when asked for: aisle train shop --study"
-    none = found(learning_curve=None, ablation=None, studies_skipped=why, label_issues=None, issues_skipped=why)
+    none = found(learning_curve=None, ablation=None, studies_skipped=why)
     text = Page(written(tmp_path, found=none).read_text()).text
-    assert text.count("aisle train shop --study") == 2
-    assert not (tmp_path / "label_issues.csv").exists()
-    assert json.loads((tmp_path / "evaluation.json").read_text())["label_issues"]["skipped"] == why
+    assert text.count("aisle train shop --study") == 1
+    assert json.loads((tmp_path / "evaluation.json").read_text())["learning_curve"]["skipped"] == [why]
 
 
 def test_paths_show_intervals_hierarchical_metrics_and_thresholds_at_each_level(tmp_path):

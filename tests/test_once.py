@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from catalogs import registry
 from catalogs.demo import generate
 from core.settings import get_settings
 from tests.killing import end, run, seen, start
+from tests.stored import SHELVES
 from warehouse.home import get_home
 from warehouse.query import query
 
@@ -93,28 +95,10 @@ def test_dated_files_are_taken_in_order_and_go_on_where_they_were_stopped(
     assert aisle("ingest", "demo", "https://example.org/x.jsonl", "--in-order")[0] == 2
 
 
-TOML = """
-title = "A shop"
-id = "sku"
-keep = ["maker"]
-
-[label]
-column = "category"
-
-[[fields]]
-name = "title"
-kind = "text"
-
-[[fields]]
-name = "price"
-kind = "number"
-"""
-
-
 def test_a_correction_is_stored_and_scores_again_only_what_the_model_reads(
     home: Path, tmp_path: Path, catalogs: Path, aisle: Any
 ) -> None:
-    (catalogs / "shop.toml").write_text(TOML)
+    shutil.copy(SHELVES / "shop.toml", catalogs)
     things = {"Shoes": ["boots", "sandals", "trainers"], "Lamps": ["lantern", "spotlight", "chandelier"]}
     rows = [
         [f"S{i}", f"{things[label][i % 3]} number {i}", f"{9 + i % 50}.90", "Acme", label]

@@ -120,7 +120,7 @@ def flipped() -> tuple[pl.DataFrame, set[str]]:
 
 def test_exchanged_labels_are_listed_and_those_of_the_worst_are_mostly_wrong():
     frame, wrong = flipped()
-    found = label_issues(frame, ground().spec, ground().recipe, seed=0)
+    found = label_issues(frame, fit(frame, ground().spec, ground().recipe, seed=0))
     listed = found.table["product_id"].to_list()
     assert len(wrong & set(listed)) / len(wrong) > 0.6
     assert len(listed) < frame.height * 0.12
@@ -137,7 +137,7 @@ def test_a_label_of_a_few_products_is_not_judged():
     frame, _ = flipped()
     rare = pl.int_range(pl.len()) < 5
     frame = frame.with_columns(pl.when(rare).then(pl.lit(["Rare"])).otherwise(KNOWN_PATH).alias(KNOWN_PATH))
-    found = label_issues(frame, ground().spec, ground().recipe, seed=0)
+    found = label_issues(frame, fit(frame, ground().spec, ground().recipe, seed=0))
     assert found.rows == frame.height - 5
     assert "Rare" not in found.table["given"].to_list()
 
@@ -145,7 +145,7 @@ def test_a_label_of_a_few_products_is_not_judged():
 def test_a_list_of_wrong_labels_changes_no_product():
     frame, _ = flipped()
     before = frame.clone()
-    label_issues(frame, ground().spec, ground().recipe, seed=0)
+    label_issues(frame, fit(frame, ground().spec, ground().recipe, seed=0))
     assert frame.equals(before)
 
 

@@ -10,27 +10,12 @@ import polars as pl
 import pytest
 
 from core.settings import get_settings
-from tests.stored import crown
+from tests.stored import SHELVES, crown
 from warehouse.home import get_home
 from warehouse.query import query
 from warehouse.runs import open_run
 
-TOML = """
-title = "A shop"
-id = "sku"
-keep = ["maker"]
-
-[label]
-column = "category"
-
-[[fields]]
-name = "title"
-kind = "text"
-
-[[fields]]
-name = "price"
-kind = "number"
-"""
+TOML = (SHELVES / "shop.toml").read_text()
 LABELLED = (
     "sku,title,price,maker,category\n1,Red boots,9.90,Acme,Shoes\n2,Green lamp,FREE,Acme,Lamps\n3,Blue boots,1,Acme,\n"
 )

@@ -10,7 +10,9 @@ import polars as pl
 
 from warehouse import tables
 
-_DEPTH = "/*accepted_depth*/"
+_PIECES = ("accepted_depth", "known_answers")
+"""Files of warehouse/sql/ that others take in where they say /*name*/."""
+
 _SQL_TYPES = {
     pl.String: "VARCHAR",
     pl.Int64: "BIGINT",
@@ -63,7 +65,10 @@ def view(name: str) -> str:
 
 def _text(folder: str, name: str) -> str:
     text = _file(folder, name)
-    return text.replace(_DEPTH, _file("sql", "accepted_depth").strip()) if _DEPTH in text else text
+    for piece in _PIECES:
+        if (mark := f"/*{piece}*/") in text:
+            text = text.replace(mark, _file("sql", piece).strip())
+    return text
 
 
 def _file(folder: str, name: str) -> str:
