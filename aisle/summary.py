@@ -28,9 +28,6 @@ DATA_DOCS, ONLINE = "data_docs", "(needs the network for its styles)"
 REASONS_SHOWN = 3
 """Kinds of reasons for rejection that an evaluation names, the commonest."""
 
-LABELS_NAMED = 5
-"""Labels that a line of text names at most."""
-
 LABELS_SHOWN = 30
 """Labels of an evaluation that are shown, the largest; of each level of a path, a third. JSON has them all."""
 
@@ -69,8 +66,8 @@ def trained(result: TrainResult) -> str:
             ]
         )
     )
-    lines += cautions(result)
     lines.append(scores(result.version, result.metrics, result.baselines))
+    lines += findings(result)
     return "\n".join(lines + reports(result.reports))
 
 
@@ -124,22 +121,18 @@ def ran(result: RunResult) -> str:
         lines.append(nothing_new(rows))
     lines.append(f"  model      {_model(result.model)}")
     lines.append(f"  drift      {drift(result.drift)}")
-    lines += cautions(result)
     if result.baselines:
         lines.append(scores(str(result.model.get("version")), result.model, result.baselines))
+    lines += findings(result)
     return "\n".join(lines + warnings(result) + reports(result.reports))
 
 
-def cautions(result: TrainResult | RunResult) -> list[str]:
-    """Lines on what the model's figures do not show: labels without a hold-out row, and that none may be accepted."""
-    lines = []
-    if result.unmeasured:
-        named = ", ".join(result.unmeasured[:LABELS_NAMED])
-        more = "" if len(result.unmeasured) <= LABELS_NAMED else f" and {len(result.unmeasured) - LABELS_NAMED:,} more"
-        lines.append(f"  caution    no hold-out row of {named}{more}: accuracy says nothing of them")
+def findings(result: TrainResult | RunResult) -> list[str]:
+    """Lines on what the model's figures do not show, and on where it is weak."""
+    said = [f"  {sentence}" for sentence in result.findings]
     if result.acceptance["labels"] and not result.acceptance["acceptable"]:
-        lines.append(f"  caution    no label may be accepted unseen yet. {result.acceptance['lacks']}")
-    return lines
+        said.insert(0, f"  No label may be accepted unseen yet. {result.acceptance['lacks']}")
+    return ["findings:", *said] if said else []
 
 
 def warnings(result: IngestResult | RunResult) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -168,8 +169,7 @@ def _one_against_the_rest(method: str) -> Callable[[_Scored], Confidence]:
             if method == "isotonic":
                 made.append(IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(own, hit).predict)
             elif hit.any():
-                curve = LogisticRegression(C=1e6).fit(own[:, None], hit)
-                made.append(lambda scores, curve=curve: curve.predict_proba(scores[:, None])[:, 1])
+                made.append(partial(_sigmoid, LogisticRegression(C=1e6).fit(own[:, None], hit)))
             else:
                 made.append(lambda scores: np.zeros(len(scores)))
 
@@ -181,6 +181,10 @@ def _one_against_the_rest(method: str) -> Callable[[_Scored], Confidence]:
         return confidence
 
     return fit
+
+
+def _sigmoid(curve: Any, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.asarray(curve.predict_proba(scores[:, None])[:, 1])
 
 
 def _mapie(scored: _Scored) -> Confidence:
@@ -211,7 +215,7 @@ class _Fitted:
 
     def predict(self, X: Any) -> NDArray[np.int64]:  # noqa: N803
         """The best label."""
-        return np.asarray(X).argmax(axis=1)
+        return np.asarray(np.asarray(X).argmax(axis=1))
 
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn asks of an estimator."""

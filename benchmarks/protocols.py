@@ -88,9 +88,10 @@ class Protocol:
 
         truth = joined(frame["known_path"]).to_numpy()
         if self.group is None:
-            return StratifiedKFold(self.folds).split(truth, truth)
+            yield from StratifiedKFold(self.folds).split(truth, truth)
+            return
         groups = frame[self.group].fill_null("").str.to_lowercase().rank("dense").to_numpy()
-        return GroupKFold(self.folds).split(truth, truth, groups)
+        yield from GroupKFold(self.folds).split(truth, truth, groups)
 
 
 def joined(paths: pl.Series) -> pl.Series:
@@ -129,7 +130,7 @@ def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
 
     def body(text: str) -> str:
         text = posts.strip_newsgroup_header(text) if "\n\n" in text else text
-        return posts.strip_newsgroup_footer(posts.strip_newsgroup_quoting(text))
+        return str(posts.strip_newsgroup_footer(posts.strip_newsgroup_quoting(text)))
 
     return frame.with_columns(pl.Series("text", [body(text) for text in frame["text"]]))
 

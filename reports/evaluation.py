@@ -80,7 +80,7 @@ def write(
         baselines: metrics of what is easy to reach on the same products, by name.
         confusions: true, predicted, count, examples (titles); most frequent first.
         thresholds: label, threshold (null: always review), support, precision, coverage, reason.
-        reliability: bin, confidence (mean), accuracy, count; None where there is none.
+        reliability: level (name, top first), bin, confidence (mean), accuracy, count; None where there is none.
         facts: about the training: rows, holdout_rows, train_s, data_digest, run_id and whatever else is worth knowing.
         found: what was found beyond the metrics.
         made_at: UTC; now when not given.
@@ -90,7 +90,7 @@ def write(
     """
     made_at = made_at or datetime.now(UTC)
     found = found or Findings()
-    bins = _bins(reliability)
+    reliable = _reliable(reliability)
     mistakes = _records(confusions)
     levels = _levels(metrics, found.intervals)
     about = {
@@ -106,11 +106,11 @@ def write(
     machine = about | {
         "metrics": metrics,
         "accuracy_interval": found.intervals.get("accuracy") or wilson(metrics.get("accuracy"), metrics.get("rows", 0)),
-        "calibration_error": calibration_error(reliability),
+        "calibration_error": reliable[-1]["calibration_error"] if reliable else None,
         "baselines": baselines,
         "confusions": mistakes,
         "thresholds": thresholds.to_dicts(),
-        "reliability": bins,
+        "reliability": reliable,
         "facts": facts,
         **findings.for_machines(found),
     }
@@ -136,8 +136,7 @@ def write(
         least=LEAST_SUPPORT,
         confusions=mistakes[:SHOWN_CONFUSIONS],
         confusion_count=len(mistakes),
-        bins=bins,
-        calibration_error=machine["calibration_error"],
+        reliable=reliable,
         accept=_accept(thresholds),
         known=_known(facts),
         said=machine["findings"],
@@ -149,12 +148,10 @@ def write(
     )
 
 
-def calibration_error(reliability: pl.DataFrame | None) -> float | None:
+def calibration_error(bins: pl.DataFrame) -> float | None:
     """Expected calibration error: mean distance of confidence from accuracy over the bins, weighted by their rows."""
-    if reliability is None or not reliability.height or not reliability["count"].sum():
-        return None
     gap = (pl.col("confidence") - pl.col("accuracy")).abs() * pl.col("count")
-    return float(reliability.select(gap.sum() / pl.col("count").sum()).item())
+    return float(bins.select(gap.sum() / pl.col("count").sum()).item())
 
 
 def _verdict(metrics: Metrics) -> str:
@@ -190,16 +187,19 @@ def _levels(metrics: Metrics, intervals: Mapping[str, Any]) -> list[dict[str, An
     return found
 
 
-def _bins(reliability: pl.DataFrame | None) -> list[dict[str, Any]]:
-    """Bins of the reliability plot, each with the interval of its accuracy and its size beside the largest."""
-    if reliability is None or not reliability.height:
+def _reliable(reliability: pl.DataFrame | None) -> list[dict[str, Any]]:
+    """For each level the bins of its plot, with the interval of their accuracy and their size beside the largest."""
+    if reliability is None:
         return []
-    filled = reliability.filter(pl.col("count") > 0)
-    most = max(filled["count"].to_list(), default=1)
-    return [
-        {**row, "interval": wilson(row["accuracy"], row["count"]), "size": row["count"] / most}
-        for row in filled.sort("confidence").iter_rows(named=True)
-    ]
+    found = []
+    for (level,), bins in reliability.filter(pl.col("count") > 0).group_by("level", maintain_order=True):
+        most = max(bins["count"].to_list())
+        rows = [
+            {**row, "interval": wilson(row["accuracy"], row["count"]), "size": row["count"] / most}
+            for row in bins.drop("level").sort("confidence").iter_rows(named=True)
+        ]
+        found.append({"level": level, "calibration_error": calibration_error(bins), "bins": rows})
+    return found
 
 
 def _accept(thresholds: pl.DataFrame) -> list[dict[str, Any]]:

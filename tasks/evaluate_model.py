@@ -32,6 +32,8 @@ class Evaluation:
 
     Attributes:
         metrics: as `classifier.metrics.evaluate` gives them.
+        reliability: for each level, of rows at that confidence, how many were right: level, bin, confidence (mean),
+            accuracy, count.
         answered: the hold-out rows with the model's answers: the reference that later products are compared with.
         intervals: of the metrics, as `classifier.bootstrap.intervals` gives them.
         coverage: as `classifier.coverage.precision_coverage` gives it.
@@ -67,7 +69,7 @@ def evaluate_model(run_id: str, split: Split, candidate: Candidate) -> Evaluatio
         metrics=_measured(model, answered, spec),
         baselines=_easy(split, spec) if answered.height else {},
         confusions=confusions(known, predicted, shown),
-        reliability=_reliability(answered),
+        reliability=_reliability(answered, spec),
         answered=answered,
         intervals=intervals(known, predicted, spec.levels, get_settings().seed),
         coverage=precision_coverage(answered, spec.levels),
@@ -118,14 +120,23 @@ def _unmeasured(split: Split) -> list[str]:
     return sorted(known - held)
 
 
-def _reliability(answered: pl.DataFrame) -> pl.DataFrame:
-    """Of rows at that confidence, how many were right: bin, confidence, accuracy, count."""
-    right = pl.col("known_path") == pl.col("label_path")
-    return (
-        answered.with_columns(
-            (pl.col("confidence") * RELIABILITY_BINS).floor().clip(0, RELIABILITY_BINS - 1).cast(pl.Int64).alias("bin")
+def _reliability(answered: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
+    found = []
+    for level, name in enumerate(spec.levels, 1):
+        confidence = pl.col("confidence_path").list.get(level - 1, null_on_oob=True)
+        right = pl.col("known_path").list.head(level) == pl.col("label_path").list.head(level)
+        binned = (confidence * RELIABILITY_BINS).floor().clip(0, RELIABILITY_BINS - 1).cast(pl.Int64)
+        found.append(
+            answered.select(
+                pl.lit(name).alias("level"), binned.alias("bin"), confidence.alias("confidence"), right.alias("right")
+            )
+            .drop_nulls("confidence")  # a path that ends above this level
+            .group_by("level", "bin")
+            .agg(
+                pl.col("confidence").mean(),
+                pl.col("right").mean().alias("accuracy"),
+                pl.len().cast(pl.Int64).alias("count"),
+            )
+            .sort("bin")
         )
-        .group_by("bin")
-        .agg(pl.col("confidence").mean(), right.mean().alias("accuracy"), pl.len().cast(pl.Int64).alias("count"))
-        .sort("bin")
-    )
+    return pl.concat(found)

@@ -33,10 +33,11 @@ REFERENCE_ROWS = 20_000
 
 @dataclass(frozen=True)
 class Registered:
-    """A model that is kept."""
+    """A model that is kept, its page, and what the page says in short."""
 
     record: ModelRecord
     report: Path
+    findings: list[str]
 
 
 @step("register model")
@@ -103,7 +104,7 @@ def register_model(
         found=found,
     )
     artifact_table(f"model-{run.catalog}", [_headline(evaluation, version)], f"Model {version} on the hold-out")
-    return Registered(record, page)
+    return Registered(record, page, facts["findings"])
 
 
 def _found(spec: CatalogSpec, evaluation: Evaluation, studies: Studies, suspected: LabelIssues) -> Findings:

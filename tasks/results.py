@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from catalogs import registry
-from catalogs.product import join_path
 from tasks.read_file import meanings
 from tasks.try_recipe import Failed
 from warehouse.places import places
@@ -102,7 +101,7 @@ class TrainResult(_AsDict):
 
     Attributes:
         promoted: whether the model is champion now; `why` gives the gate's reasons.
-        unmeasured: labels of training rows of which no row is held out: nothing is known of how well they are told.
+        findings: what a reader of the evaluation should not miss, in words.
         acceptance: as in RunResult.
     """
 
@@ -117,7 +116,7 @@ class TrainResult(_AsDict):
     metrics: dict[str, Any]
     baselines: dict[str, dict[str, Any]]
     train_s: float
-    unmeasured: list[str]
+    findings: list[str]
     acceptance: dict[str, Any]
     reports: dict[str, str]
 
@@ -144,7 +143,7 @@ class TrainResult(_AsDict):
             metrics=evaluation.metrics,
             baselines=evaluation.baselines,
             train_s=candidate.train_s,
-            unmeasured=[] if split.recipe.is_prototype else _unmeasured(split),
+            findings=registered.findings,
             acceptance=_acceptance(run, registered.record.version),
             reports={"evaluation": str(registered.report)},
         )
@@ -292,7 +291,7 @@ class RunResult(_AsDict):
         warnings: of the ingest, by name; `meanings` says them in words.
         reports: paths of the pages by kind.
         baselines: metrics that are easy to reach, on the same hold-out.
-        unmeasured: as in TrainResult; empty where this run did not train.
+        findings: as in TrainResult; empty where this run did not train.
         acceptance: labels, how many of them may be accepted unseen, and what the commonest of the others lacks.
     """
 
@@ -305,7 +304,7 @@ class RunResult(_AsDict):
     meanings: dict[str, str]
     reports: dict[str, str]
     baselines: dict[str, dict[str, Any]]
-    unmeasured: list[str]
+    findings: list[str]
     acceptance: dict[str, Any]
 
     @classmethod
@@ -338,14 +337,9 @@ class RunResult(_AsDict):
             meanings=ingested.meanings,
             reports={**ingested.reports, **(trained.reports if trained else {}), **watched.reports},
             baselines=metrics.get("baselines", {}),
-            unmeasured=trained.unmeasured if trained else [],
+            findings=trained.findings if trained else [],
             acceptance=_acceptance(run, scored.version),
         )
-
-
-def _unmeasured(split: Split) -> list[str]:
-    missing = split.train.select("known_path").join(split.holdout.select("known_path"), on="known_path", how="anti")
-    return sorted({join_path(path) or "" for path in missing["known_path"].to_list()})
 
 
 def _acceptance(run: Run, version: str) -> dict[str, Any]:

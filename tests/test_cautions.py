@@ -37,7 +37,7 @@ def few(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_labels_without_a_hold_out_row_are_named(aisle: Any, few: str) -> None:
     code, out, _ = aisle("run", "few", few)
     assert code == 0
-    assert "no hold-out row of Books: accuracy says nothing of them" in out
+    assert "No held-out product has the label Books: nothing is known of how well that is told." in out
 
 
 def test_a_model_that_may_accept_nothing_says_what_it_lacks(aisle: Any, few: str) -> None:
@@ -47,4 +47,4 @@ def test_a_model_that_may_accept_nothing_says_what_it_lacks(aisle: Any, few: str
     assert (acceptance["labels"], acceptance["acceptable"]) == (3, 0)
     assert "needs 149 without an error" in acceptance["lacks"]
     _, out, _ = aisle("train", "few")
-    assert f"no label may be accepted unseen yet. {acceptance['lacks']}" in out
+    assert f"No label may be accepted unseen yet. {acceptance['lacks']}" in out

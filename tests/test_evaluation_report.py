@@ -70,7 +70,15 @@ def thresholds() -> pl.DataFrame:
 
 
 def reliability() -> pl.DataFrame:
-    return pl.DataFrame({"bin": [5, 9], "confidence": [0.55, 0.95], "accuracy": [0.45, 0.95], "count": [100, 300]})
+    return pl.DataFrame(
+        {
+            "level": ["aisle", "aisle"],
+            "bin": [5, 9],
+            "confidence": [0.55, 0.95],
+            "accuracy": [0.45, 0.95],
+            "count": [100, 300],
+        }
+    )
 
 
 def written(folder: Path, truth=PLAIN[0], predicted=PLAIN[1], levels=("aisle",), **changes) -> Path:
@@ -334,6 +342,22 @@ def test_paths_show_intervals_hierarchical_metrics_and_thresholds_at_each_level(
     assert "hierarchical F1 0.8333 (95 % interval" in text
     used = text.partition("Used unseen, or looked at by a person")[2]
     assert used.index("department") < used.index("Sofas") < used.index("type") < used.index("Lamps")
+
+
+def test_confidence_is_held_to_account_at_each_level(tmp_path):
+    department = reliability().with_columns(level=pl.lit("department"))
+    both = pl.concat([department, reliability().with_columns(level=pl.lit("type"), accuracy=pl.col("accuracy") - 0.05)])
+    page = written(tmp_path, *PATHS, levels=("department", "type"), reliability=both)
+    text = Page(page.read_text()).text
+    assert (
+        text.index("Down to department")
+        < text.index("error 0.0250")
+        < text.index("Down to type")
+        < text.index("0.0750")
+    )
+    said = json.loads(page.with_suffix(".json").read_text())
+    assert [part["level"] for part in said["reliability"]] == ["department", "type"]
+    assert said["calibration_error"] == pytest.approx(0.075), "of the whole label"
 
 
 def test_the_shop_has_a_report_with_everything_in_it(shop):
