@@ -114,7 +114,7 @@ def test_a_command_line_that_aisle_does_not_take_is_noticed():
 
 def test_every_view_is_described_with_its_columns_and_types(home: Path):
     publish(get_home())
-    described = sections(page("views.md"))
+    described = sections(page("warehouse.md"))
     assert set(described) == set(VIEWS)
     for view in VIEWS:
         columns = [list(row) for row in query(get_home(), f"DESCRIBE {view}").rows]

@@ -104,7 +104,7 @@ def _only_reads(sql: str) -> None:
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
-        raise QueryRefused(_first_lines(error), where="sql", hint="see docs/views.md for the views") from error
+        raise QueryRefused(_first_lines(error), where="sql", hint="see docs/warehouse.md for the views") from error
     if not statements:
         raise QueryRefused("the query is empty", where="sql", hint="for example: SELECT * FROM predictions LIMIT 20")
     if len(statements) != 1:
@@ -158,4 +158,4 @@ def _hint(error: Exception) -> str:
         return "SQL reads nothing outside AISLE_HOME; if the home was moved, run `aisle publish` once"
     if isinstance(error, duckdb.IOException):
         return "a data file is missing or unreadable: run `aisle publish` and try again"
-    return "see docs/views.md for the views and their columns, or run: aisle sql 'SHOW TABLES'"
+    return "see docs/warehouse.md for the views and their columns, or run: aisle sql 'SHOW TABLES'"

@@ -41,7 +41,7 @@ def sql(
 ) -> None:
     """Ask the warehouse with SQL.
 
-    SELECT, and EXPLAIN, DESCRIBE, SUMMARIZE and SHOW; nothing that writes. docs/views.md describes every view and
+    SELECT, and EXPLAIN, DESCRIBE, SUMMARIZE and SHOW; nothing that writes. docs/warehouse.md describes every view and
     column. --json has all rows.
     """
     from warehouse.home import get_home
