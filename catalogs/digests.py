@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from catalogs.letter_case import lowered
 from catalogs.product import FEATURE_HASH, KNOWN_PATH, PRODUCT_ID, ROW_HASH, TEXT_HASH
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def with_row_hash(frame: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
 def add_digests(product: dict[str, Any], spec: CatalogSpec) -> None:
     """`with_digests` of a single product, in place."""
     text = " ".join(product[name] for name in spec.text_fields if product[name] is not None)
-    product[TEXT_HASH] = _text_digest(_FOLD.sub(" ", text.lower()).strip().encode())
+    product[TEXT_HASH] = _text_digest(_FOLD.sub(" ", lowered(text)).strip().encode())
     product[FEATURE_HASH] = _full_digest(_shape(spec).encode() + _joined(product, spec.field_names))
     if spec.id is None:
         product[PRODUCT_ID] = product[TEXT_HASH]

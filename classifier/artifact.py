@@ -55,7 +55,6 @@ TRUSTED_TYPES = frozenset(
     }
 )
 _LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "skops")
-_CHUNK = 1 << 20
 
 
 def save(model: Model, folder: Path, facts: dict[str, Any], sample: pl.DataFrame | None = None) -> str:

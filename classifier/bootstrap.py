@@ -6,7 +6,7 @@ it is those counts that are drawn (a multinomial draw): the same as drawing rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -48,12 +48,12 @@ class _Cells:
     given: list[NDArray[np.int64]]
     labels: int
 
-    def drawn(self, seed: int) -> list[NDArray[np.int64]]:
+    def drawn(self, seed: int) -> Iterator[NDArray[np.int64]]:
         """Counts of each resample, some resamples at a time."""
         rng = np.random.default_rng(seed)
         total, at_once = self.rows.sum(), max(1, _DRAWN_AT_ONCE // len(self.rows))
         parts = [min(at_once, RESAMPLES - start) for start in range(0, RESAMPLES, at_once)]
-        return [rng.multinomial(total, self.rows / total, size=part) for part in parts]
+        return (rng.multinomial(total, self.rows / total, size=part) for part in parts)
 
     def metrics(self, counts: NDArray[np.int64], model: int = 0) -> Draws:
         """`METRICS` of a model in each resample (resamples × 3), as `classifier.metrics.evaluate` counts them."""

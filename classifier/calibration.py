@@ -107,13 +107,19 @@ class Calibration:
         return order, confidence
 
 
-def fit_calibration(scores: NDArray[np.float32], truth: NDArray[np.int64], tree: Tree) -> Calibration:
+def fit_calibration(
+    scores: NDArray[np.float32], truth: NDArray[np.int64], tree: Tree, learnt: NDArray[np.bool_] | None = None
+) -> Calibration:
     """Fit on out-of-fold scores (rows × labels) and the index of the right label of each row.
+
+    `learnt` says of which rows the label had been taught at all; the others count as wrong, which they are, but say
+    nothing of the temperature. None: of all.
 
     A temperature by log loss, then for each level isotonic regression of "the best label is right down to here" on its
     log-odds.
     """
-    temperature = _best_temperature(scores, truth)
+    told = slice(None) if learnt is None or learnt.all() else learnt
+    temperature = _best_temperature(scores[told], truth[told])
     found = _best(scores, temperature, tree)
     curves = []
     for level, (nodes, odds) in enumerate(zip(tree.nodes, found.odds, strict=True)):
@@ -155,7 +161,9 @@ def _curve(
     """Knots and values: from chance to the lowest score that was seen, then through the middle of each step.
 
     Rows that were seen say nothing of text that is unlike all of them: a constant end would give it the confidence of
-    the worst of them, which is high where the labels are easy. Middles make the curve rise instead of jumping.
+    the worst of them, which is high where the labels are easy. Middles make the curve rise instead of jumping. Only the
+    last step is left as it is, but for a slope that keeps its mean: drawn from its middle down to the step before, a
+    curve would take confidence from half of the surest rows and give it to none.
     """
     if not len(odds):
         return np.array([odds_of_chance]), np.array([chance])
@@ -163,8 +171,20 @@ def _curve(
     counts = np.diff(np.concatenate([starts, [len(fitted)]]))
     knots = np.concatenate([[odds_of_chance, odds[0]], np.add.reduceat(odds, starts) / counts])
     values = np.concatenate([[min(chance, fitted[0]), fitted[0]], fitted[starts]])
+    if len(starts) > 1 and (sloped := _last_step(odds[starts[-1] :], fitted[-1], values[-2])):
+        knots = np.concatenate([knots[:-1], [odds[starts[-1]], odds[-1]]])
+        values = np.concatenate([values[:-1], sloped])
     is_new = np.concatenate([[True], np.diff(knots) > 0])
     return knots[is_new], values[is_new]
+
+
+def _last_step(odds: NDArray[np.float64], value: float, before: float) -> tuple[float, float] | None:
+    """Values at both ends of the last step, half way to the step before and to 1 at most; their mean is the step's."""
+    below, above = odds.mean() - odds[0], odds[-1] - odds.mean()
+    if below <= 0 or above <= 0:
+        return None
+    slope = min((value - before) / 2 / below, (1.0 - value) / 2 / above)
+    return value - slope * below, value + slope * above
 
 
 def _best_temperature(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
@@ -174,6 +194,8 @@ def _best_temperature(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> 
     """
     from scipy.optimize import minimize_scalar
 
+    if not len(truth):
+        return 1.0
     rows = np.arange(len(truth))
     doubt = 1.0 / (len(truth) + 2.0)
     others = max(scores.shape[1] - 1, 1)

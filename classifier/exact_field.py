@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from catalogs.letter_case import lowered
 from classifier.design import Block
 from classifier.fields import FieldVectoriser, inverse_frequency
 from classifier.lookup import StringLookup
@@ -115,7 +116,7 @@ class ExactField(FieldVectoriser):
         lists = [value if isinstance(value, list) else [value] for value in values]
         found = [[str(token) for token in own if token is not None] for own in lists]
         place = self._dictionary.get
-        ids = [place(token.lower() if self.fold_case else token, -1) for own in found for token in own]
+        ids = [place(lowered(token) if self.fold_case else token, -1) for own in found for token in own]
         return np.array(ids, dtype=np.int32), text_starts(np.array([len(own) for own in found], dtype=np.int64))
 
     def _vectors(self, ids: NDArray[np.int32], starts: NDArray[np.int64]) -> Rows:

@@ -66,6 +66,8 @@ def fit_linear(
     """
     linear = _fitted_and_blended(design, codes, labels, params, seed)
     for nodes in uppers if params.levels else ():
+        if len(np.unique(nodes[codes])) < 2:
+            continue  # one node for all of these rows: there is nothing to tell apart
         upper = _fitted_and_blended(design, nodes[codes], int(nodes.max()) + 1, params, seed)
         weight = np.float32(params.levels)
         for rows in batches(design.shape[1], _BATCH_FEATURES):  # a copy of all would be gigabytes

@@ -36,6 +36,8 @@ class StringLookup:
         shape = (1 << max(1, len(strings).bit_length()), (1 << _COLUMN_BITS) - 1)
         positions = np.arange(1, len(strings) + 1, dtype=np.int32)
         self._table = sp.csr_matrix((positions, (rows, columns)), shape=shape)
+        # Two of the strings in one place, about once in a thousand lists of three million: then by search alone.
+        self._crowded = self._table.nnz < len(strings)
         self._order = np.argsort(self._hashes).astype(np.int32)
         self._sorted_hashes = self._hashes[self._order]
 
@@ -47,7 +49,7 @@ class StringLookup:
         if len(self) == 0 or len(strings) == 0:
             return np.full(len(strings), -1, dtype=np.int32)
         hashes: NDArray[np.uint64] = strings.hash().to_numpy()
-        if len(hashes) < _FEW:
+        if len(hashes) < _FEW or self._crowded:
             found = self._order[np.minimum(np.searchsorted(self._sorted_hashes, hashes), len(self) - 1)]
         else:
             found = _sample(self._table, *self._place(hashes))

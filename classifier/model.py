@@ -65,8 +65,9 @@ class Model:
         rows: training rows.
         out_of_fold: metrics of the out-of-fold predictions behind calibration and thresholds.
         digest: sha256 of the artifact's manifest; None before it is saved.
-        evidence: what was said of each out-of-fold row: label and truth (indexes), confidence_path; thresholds for
-            another target come of it (`refit_thresholds`). None in a model that was loaded: it stays on disk.
+        evidence: what was said of each out-of-fold row: label and truth (indexes), confidence_path, equal texts of a
+            label once; thresholds for another target come of it (`refit_thresholds`). None in a model that was loaded:
+            it stays on disk.
         held: the out-of-fold scores themselves. None in a model that was loaded.
     """
 
@@ -235,7 +236,7 @@ def fit(frame: pl.DataFrame, spec: CatalogSpec, recipe: Recipe, seed: int) -> Mo
         linear = fit_linear(design, codes, len(paths), recipe.params.model, seed, tree.uppers)
         vectoriser.weigh(linear)
         intercept = linear.intercept
-    calibration, evidence, facts = _trust(held, codes, paths, spec)
+    calibration, evidence, facts = _trust(held, codes, paths, labelled[TEXT_HASH], spec)
     thresholds = refit_thresholds(evidence, paths, spec.accept.precision_target, spec.accept.confidence_level)
     return Model(
         spec,
@@ -274,7 +275,7 @@ def vectoriser_of(spec: CatalogSpec, recipe: Recipe) -> ProductVectoriser:
 def no_words(spec: CatalogSpec, rows: int) -> NotEnoughLabels:
     """The error for rows that share no word."""
     return NotEnoughLabels(
-        f"no word or value occurs in two of the {rows:,} labelled rows",
+        f"no word or value of the {rows:,} labelled rows counts: none is in two of them, or the recipe leaves none",
         where=f"catalogue {spec.name}",
         hint="give more rows, or check that the catalogue's fields name the columns that describe a product",
     )
@@ -310,17 +311,20 @@ def label_codes(labelled: pl.DataFrame, spec: CatalogSpec) -> tuple[list[list[st
 
 
 def _trust(
-    held: OutOfFold, codes: NDArray[np.int64], paths: list[list[str]], spec: CatalogSpec
+    held: OutOfFold, codes: NDArray[np.int64], paths: list[list[str]], text_hash: pl.Series, spec: CatalogSpec
 ) -> tuple[Calibration, pl.DataFrame, dict[str, Any]]:
     """Calibration, evidence and a few facts from out-of-fold scores."""
     truth = codes[held.rows]
-    calibration = fit_calibration(held.scores, truth, Tree(paths))
+    calibration = fit_calibration(held.scores, truth, Tree(paths), held.learnt)
     ranked = calibration.rank(held.scores)
     right = ranked.label == truth
     evidence = pl.DataFrame(
         {"label": ranked.label, "truth": truth, "confidence_path": _levels(ranked.path_confidence)},
         schema_overrides={"label": pl.Int32, "truth": pl.Int32},
     )
+    # Copies of a text are right together or wrong together: as proof of a precision they are one row.
+    texts = pl.DataFrame({"text": text_hash.gather(held.rows), "truth": truth}).to_struct()
+    evidence = evidence.filter(texts.is_first_distinct())
     known = pl.Series(paths, dtype=pl.List(pl.String))
     scored = evaluate(known.gather(truth), known.gather(ranked.label), spec.levels) if len(truth) else {}
     facts = {

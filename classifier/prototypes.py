@@ -172,14 +172,14 @@ def fit_prototype(
     """
     prototype, params = vectoriser.prototype, vectoriser.params
     texts = joined(frame, vectoriser.reads, prototype.separator)
-    scored, scores = [], []
+    parts = []
     for rows, others in split(text_hash, folds, codes):
         words, estimator = prototype.vectoriser(params), prototype.estimator(params)
         estimator.fit(words.fit_transform(texts.gather(others)), codes[others])
         linear = from_estimator(estimator, labels, np.float64)
-        scored.append(rows)
-        scores.append(words.transform(texts.gather(rows)) @ linear.coefficients + linear.intercept)
+        scores = words.transform(texts.gather(rows)) @ linear.coefficients + linear.intercept
+        parts.append(OutOfFold.of_fold(rows, scores, codes, others))
     (design,) = vectoriser.fields[0].fit(texts)
     linear = from_estimator(prototype.estimator(params).fit(design, codes), labels, np.float64)
     vectoriser.weigh(linear)
-    return linear.intercept, OutOfFold.of(scored, scores, labels)
+    return linear.intercept, OutOfFold.of(parts, labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.errors import UnknownRecipe, did_you_mean
 
@@ -57,7 +57,7 @@ class SubwordParams(_Part):
 
     Attributes:
         shortest: characters of the shortest n-gram; 0 switches subwords off.
-        longest: characters of the longest.
+        longest: characters of the longest; 0 switches subwords off.
         min_words: an n-gram counts when it occurs in so many different words.
         most: most n-grams of a field; the least common go first.
         weight: length of this block beside the words of the field, which have length 1.
@@ -68,6 +68,17 @@ class SubwordParams(_Part):
     min_words: Annotated[int, Field(ge=1)] = 2
     most: Annotated[int, Field(ge=100)] = 400_000
     weight: Annotated[float, Field(gt=0, le=100)] = 1.0
+
+    @property
+    def counted(self) -> bool:
+        """Whether there are any."""
+        return bool(self.shortest and self.longest)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> SubwordParams:
+        if self.counted and self.shortest > self.longest:
+            raise ValueError(f"shortest ({self.shortest}) is above longest ({self.longest})")
+        return self
 
 
 class LinearParams(_Part):

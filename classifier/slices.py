@@ -161,13 +161,13 @@ def _either(condition: pl.Series, yes: str, no: str) -> pl.Series:
 def _unseen(known: pl.DataFrame, train: pl.DataFrame, field: FieldSpec) -> pl.Series | str:
     """Whether a product's value occurs in the training products."""
     if field.kind == "ids":
-        seen = train.select(pl.col(field.name).explode()).to_series().drop_nulls().unique()
-        rows = known.select(pl.int_range(pl.len()).alias("row"), pl.col(field.name)).explode(field.name).drop_nulls()
-        hits = rows.group_by("row").agg(pl.col(field.name).is_in(seen.implode()).any().alias("hit"))
-        is_seen = known.select(pl.int_range(pl.len()).alias("row")).join(
-            hits, on="row", how="left", maintain_order="left"
+        every = pl.select(pl.int_range(known.height).alias("row"))
+        values = every.with_columns(known[field.name]).explode(field.name).drop_nulls()
+        known_values = values.join(train.select(pl.col(field.name).explode()).unique(), on=field.name, how="semi")
+        hits = (
+            values.select("row").unique().with_columns(pl.col("row").is_in(known_values["row"].implode()).alias("hit"))
         )
-        column = is_seen["hit"]
+        column = every.join(hits, on="row", how="left", maintain_order="left")["hit"]
     else:
         folded = pl.col(field.name).str.to_lowercase()
         seen = train.select(folded).to_series().drop_nulls().unique()

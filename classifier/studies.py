@@ -133,27 +133,25 @@ def _tried(
         study.skipped.append(f"{what}: the time for studies was used up")
         return None
     try:
-        return _answers(train, ground.holdout, spec, _with_solver(ground), ground.seed)
+        return _answers(train, ground.holdout, spec, ground)
     except TrainingError as error:
         study.skipped.append(f"{what}: {error.message}")
         return None
 
 
-def _with_solver(ground: Ground) -> Recipe:
-    params = ground.recipe.params
-    model = params.model.model_copy(update={"solver": solver_of(params.model, ground.train.height)})
-    return ground.recipe.model_copy(update={"params": params.model_copy(update={"model": model})})
-
-
-def _answers(train: pl.DataFrame, holdout: pl.DataFrame, spec: CatalogSpec, recipe: Recipe, seed: int) -> pl.Series:
+def _answers(train: pl.DataFrame, holdout: pl.DataFrame, spec: CatalogSpec, ground: Ground) -> pl.Series:
     """The labels that `model.fit` on these rows would give: without calibration, which changes none and costs most."""
     labelled = train.filter(pl.col(KNOWN_PATH).is_not_null())
     paths, codes = label_codes(labelled, spec)
-    vectoriser = vectoriser_of(spec, recipe)
+    vectoriser = vectoriser_of(spec, ground.recipe)
     design = vectoriser.fit(labelled)
     if not design.nnz:
         raise no_words(spec, labelled.height)
-    linear = fit_linear(design, codes, len(paths), recipe.params.model, seed, Tree(paths).uppers)
+    params = ground.recipe.params.model
+    # The solver that all rows have, however few these are.
+    entries = design.nnz * ground.train.height // max(labelled.height, 1)
+    params = params.model_copy(update={"solver": solver_of(params, ground.train.height, entries)})
+    linear = fit_linear(design, codes, len(paths), params, ground.seed, Tree(paths).uppers)
     vectoriser.weigh(linear)
     found = []
     for rows in batches(holdout.height, BATCH_ROWS):

@@ -21,15 +21,17 @@ _BASIS = np.uint64(0xCBF29CE484222325)
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio
 _ID_BITS = 32  # word and n-gram in one integer
 _BREAK = "\n"  # no word holds it
+# What is longer is no word but data that was pasted in: 10 MB of it would take more than a gigabyte.
+_LONGEST_WORD = 100
 
 
 def gram_keys(words: pl.Series, shortest: int, longest: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Keys of all character n-grams of words, each word with a space before and after it.
+    """Keys of all character n-grams of words, each word (its first 100 characters) with a space before and after it.
 
     Returns:
         The place of the word, and the key, of each n-gram; a word of fewer characters than `shortest` has none.
     """
-    text = _BREAK.join(f" {word} " for word in words.to_list())
+    text = _BREAK.join(f" {word} " for word in words.str.slice(0, _LONGEST_WORD).to_list())
     characters = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
     breaks = characters == ord(_BREAK)
     word_at = np.cumsum(breaks)

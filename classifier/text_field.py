@@ -33,7 +33,7 @@ class TextField(FieldVectoriser):
         name: the field.
         weight: Euclidean length of the field's vector.
         params: which words count.
-        subwords: which character n-grams count; none with `longest` 0.
+        subwords: which character n-grams count, if any.
     """
 
     def __init__(self, name: str, weight: float, params: WordParams, subwords: SubwordParams) -> None:
@@ -59,7 +59,7 @@ class TextField(FieldVectoriser):
     def fit(self, values: pl.Series) -> list[Block]:
         corpus = learn(values, _RULE, self.params.ngrams, self.params.min_rows, self.params.most)
         rare = corpus.parts[0].unknown if corpus.parts else None
-        if self.subword_params.longest and rare is not None:
+        if self.subword_params.counted and rare is not None:
             self.subwords = self._learn_subwords(corpus, rare, len(values))
         self._take(corpus.vocabulary, list(corpus.in_rows), len(values))
         with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="vectors") as pool:
@@ -121,7 +121,7 @@ class TextField(FieldVectoriser):
         words = tables["words"]
         names = [f"grams{n}" for n in range(2, self.params.ngrams + 1)]
         grams = tuple((tables[name]["first"].to_numpy(), tables[name]["last"].to_numpy()) for name in names)
-        if self.subword_params.longest:
+        if self.subword_params.counted:
             own, learnt = self.subword_params, tables["subwords"]
             self.subwords = Subwords(
                 learnt["key"].to_numpy(), learnt["rows"].to_numpy(), rows, own.shortest, own.longest

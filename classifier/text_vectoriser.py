@@ -105,6 +105,8 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         order = names.arg_sort().to_numpy()
         counts = counts[:, order]
         counts.sort_indices()
+        if self.binary:  # before features are ranked by how often they occur
+            counts.data.fill(1)
         in_texts = np.bincount(counts.indices, minlength=counts.shape[1])
         kept = self._kept(counts, in_texts)
         self._columns = np.full(self._width(), -1, dtype=np.int32)
@@ -151,8 +153,8 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tables = {"words": pl.DataFrame({"word": self._vocabulary.words})}
         for n, (first, last) in enumerate(self._vocabulary.grams, start=2):
             tables[f"grams{n}"] = pl.DataFrame({"first": first, "last": last})
-        for name, own in zip(tables, columns, strict=True):
-            if len(own):
+        for n, (name, own) in enumerate(zip(tables, columns, strict=True), start=1):
+            if n >= self.ngram_range[0]:
                 tables[name] = tables[name].with_columns(pl.Series("column", own))
         tables["features"] = pl.DataFrame({"feature": self._names, "rows": self._in_texts})
         return tables

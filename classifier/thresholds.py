@@ -94,6 +94,9 @@ def thresholds_of_tree(
 ) -> pl.DataFrame:
     """One row a node of every level, in the order of the levels: its threshold, and what is known of it.
 
+    What is accepted down to a level is what is not accepted further down, and that is worse than all that reaches the
+    level. So the deepest level comes first, and a level above it is proven on the rows that are left.
+
     Args:
         tree: the labels.
         predicted: index of the predicted label of each out-of-fold row.
@@ -103,24 +106,28 @@ def thresholds_of_tree(
         confidence_level: how sure to be of that.
 
     Returns:
-        As `fit_thresholds`, with `level` (1 is the first); and path_thresholds, those of the node and of every node
+        As `fit_thresholds`, with `level` (1 is the first), support and coverage of the rows that are not accepted
+        further down; and path_thresholds, those of the node and of every node
         above it, from the first level on: a null where a node is never accepted.
     """
     levels, known = [], dict[str, float | None]()
-    for level, nodes in enumerate(tree.nodes):
+    left = np.ones(len(predicted), dtype=bool)
+    for level, nodes in reversed(list(enumerate(tree.nodes))):
         names = tree.names(level)
-        reached = tree.lengths[predicted] > level
-        own, right = nodes[predicted[reached]], nodes[predicted[reached]] == nodes[truth[reached]]
-        confidence = path_confidence[reached, level]
+        rows = np.flatnonzero(left & (tree.lengths[predicted] > level))
+        own, right = nodes[predicted[rows]], nodes[predicted[rows]] == nodes[truth[rows]]
+        confidence = path_confidence[rows, level]
         found = fit_thresholds(
             [join_path(name) or "" for name in names], own, confidence, right, precision_target, confidence_level
         )
+        bars = found["threshold"].fill_null(np.inf).to_numpy()
+        left[rows[confidence >= bars[own]]] = False
         # A path that ended above is a node of the level above, and has its row there.
         found = found.with_columns(pl.lit(level + 1, pl.Int64).alias("level"), pl.Series("path", names))
         found = found.filter(pl.col("path").list.len() == level + 1)
         known |= dict(zip(found["label"], found["threshold"], strict=True))
         levels.append(found)
-    table = pl.concat(levels)
+    table = pl.concat(reversed(levels))
     along = [[known[join_path(path[: end + 1]) or ""] for end in range(len(path))] for path in table["path"].to_list()]
     return table.select(list(SCHEMA)).with_columns(pl.Series("path_thresholds", along, dtype=pl.List(pl.Float64)))
 

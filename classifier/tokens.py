@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from catalogs.letter_case import LATIN
+
 __all__ = ["WORD", "WORD_WITH_MARKS", "TokenRule", "Tokens", "batches", "tokenise", "words_of"]
 
 # Two or more word characters. The first is `(?u)\b\w\w+\b` of scikit-learn: Python's \w is letters, numbers of all
@@ -26,10 +28,7 @@ _OTHER_THAN_WORDS = {WORD: r"[^\p{L}\p{N}_\x00-\x7f]", WORD_WITH_MARKS: r"[^\p{L
 _ASCII = bytes(byte if byte > 0x7F or chr(byte).isalnum() or byte == ord("_") else ord(" ") for byte in range(256))
 _SHORTEST = 2
 
-# Below U+0250, and on the dashes, quotes, bullets and currency signs of shops, Python and Rust agree on lower case and
-# on both patterns, character by character (a test goes through all of them). Elsewhere their Unicode versions may
-# differ, so other texts always go through Polars.
-_LATIN = re.compile("[\x00-\u024f\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2122]*")
+# What both patterns find in LATIN text.
 _PYTHON_PATTERNS = {WORD: re.compile(r"\w\w+"), WORD_WITH_MARKS: re.compile(r"\w\w+")}
 
 
@@ -73,7 +72,7 @@ def words_of(text: str, rule: TokenRule) -> list[str]:
     python = _PYTHON_PATTERNS.get(rule.pattern)
     if python is not None and rule.lowercase and not rule.strip_digits and not rule.stop_words:
         lowered = text.lower()
-        if _LATIN.fullmatch(lowered):
+        if LATIN.fullmatch(lowered):
             return python.findall(lowered)
     one = pl.lit(text)  # one query, where `tokenise` takes a dozen
     one = one.str.to_lowercase() if rule.lowercase else one

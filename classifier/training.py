@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from classifier.design import Design, Product
-from classifier.holdout import folds
+from classifier.holdout import folds, nested_mask
 from classifier.linear import fit_linear, solver_of
 from classifier.parts import Array
 from classifier.recipes import RecipeParams
@@ -22,6 +22,9 @@ __all__ = ["Layout", "OutOfFold", "out_of_fold", "split"]
 
 
 _BATCH_ROWS = 8_192
+# Scores of a fold that are held, rows × labels: 80 MB, and some times as much while they are calibrated. A large fold
+# of many labels is scored in part, though never fewer rows than `calibration.most_rows`.
+_MOST_SCORES = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,31 @@ class OutOfFold:
 
     Attributes:
         rows: which training rows were scored.
-        scores: rows × labels.
+        scores: rows × labels. Labels that the row's fold did not teach have the lowest score of the others.
+        learnt: for each row whether its own label was taught: with the last row of a label held out, it was not.
     """
 
     rows: NDArray[np.int64]
     scores: Array
+    learnt: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, rows: list[NDArray[np.int64]], scores: list[Array], labels: int) -> OutOfFold:
+    def of(cls, parts: list[OutOfFold], labels: int) -> OutOfFold:
         """All folds together; there may be none."""
-        if not rows:
-            return cls(np.empty(0, np.int64), np.empty((0, labels), np.float32))
-        return cls(np.concatenate(rows), np.concatenate(scores))
+        if not parts:
+            return cls(np.empty(0, np.int64), np.empty((0, labels), np.float32), np.empty(0, np.bool_))
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "scores", "learnt")))
+
+    @classmethod
+    def of_fold(
+        cls, rows: NDArray[np.int64], scores: Array, codes: NDArray[np.int64], others: NDArray[np.int64]
+    ) -> OutOfFold:
+        """One fold: its rows, their scores (changed in place), the label of every row, and which rows taught."""
+        taught = np.zeros(scores.shape[1], dtype=bool)
+        taught[codes[others]] = True
+        if not taught.all():
+            scores[:, ~taught] = scores[:, taught].min(axis=1, keepdims=True)
+        return cls(rows, scores, taught[codes[rows]])
 
 
 def split(
@@ -94,19 +110,21 @@ def out_of_fold(
     # Whatever solver fits all rows fits the folds too, which are smaller: their scores must be those of its like.
     chosen = solver_of(params.model, design.shape[0], design.nnz)
     linear_params = params.model.model_copy(update={"solver": chosen})
-    scored, scores, done = [], [], 0
+    most = max(params.calibration.most_rows, _MOST_SCORES // len(tree))
+    parts: list[OutOfFold] = []
     for rows, others in split(text_hash, params.calibration.folds, codes):
         train = design.subset(others)
         linear = fit_linear(train, codes[others], len(tree), linear_params, seed, tree.uppers)
         seen = _seen(train)
-        scored.append(rows)
+        rows = rows[nested_mask(text_hash.gather(rows), min(most / len(rows), 1.0)).to_numpy()]
+        scores = np.empty((len(rows), len(tree)), dtype=np.float32)
         for own in batches(len(rows), _BATCH_ROWS):
             held = _as_if_new(design[rows[own]], seen, layout)
-            scores.append(held @ linear.coefficients + linear.intercept)
-        done += len(rows)
-        if done >= params.calibration.most_rows:
+            scores[own] = held @ linear.coefficients + linear.intercept
+        parts.append(OutOfFold.of_fold(rows, scores, codes, others))
+        if sum(len(part.rows) for part in parts) >= params.calibration.most_rows:
             break
-    return OutOfFold.of(scored, scores, len(tree))
+    return OutOfFold.of(parts, len(tree))
 
 
 def _seen(design: Design) -> NDArray[np.bool_]:

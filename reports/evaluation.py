@@ -19,7 +19,7 @@ from classifier.bootstrap import METRICS, wilson
 from reports import evaluation_charts, findings, page
 from reports.findings import Findings
 
-__all__ = ["Metrics", "Rows", "calibration_error", "write"]
+__all__ = ["Metrics", "Rows", "write"]
 
 Metrics: TypeAlias = Mapping[str, Any]
 """rows, accuracy, macro_f1, weighted_f1, labels; for paths also levels (name → the same)."""
@@ -90,7 +90,7 @@ def write(
     """
     made_at = made_at or datetime.now(UTC)
     found = found or Findings()
-    reliable = _reliable(reliability)
+    reliable = _reliable(reliability, metrics)
     mistakes = _records(confusions)
     levels = _levels(metrics, found.intervals)
     about = {
@@ -106,7 +106,7 @@ def write(
     machine = about | {
         "metrics": metrics,
         "accuracy_interval": found.intervals.get("accuracy") or wilson(metrics.get("accuracy"), metrics.get("rows", 0)),
-        "calibration_error": reliable[-1]["calibration_error"] if reliable else None,
+        "calibration_error": metrics.get("calibration_error"),
         "baselines": baselines,
         "confusions": mistakes,
         "thresholds": thresholds.to_dicts(),
@@ -148,12 +148,6 @@ def write(
     )
 
 
-def calibration_error(bins: pl.DataFrame) -> float | None:
-    """Expected calibration error: mean distance of confidence from accuracy over the bins, weighted by their rows."""
-    gap = (pl.col("confidence") - pl.col("accuracy")).abs() * pl.col("count")
-    return float(bins.select(gap.sum() / pl.col("count").sum()).item())
-
-
 def _verdict(metrics: Metrics) -> str:
     if not metrics.get("rows"):
         return "not evaluated"
@@ -187,7 +181,7 @@ def _levels(metrics: Metrics, intervals: Mapping[str, Any]) -> list[dict[str, An
     return found
 
 
-def _reliable(reliability: pl.DataFrame | None) -> list[dict[str, Any]]:
+def _reliable(reliability: pl.DataFrame | None, metrics: Metrics) -> list[dict[str, Any]]:
     """For each level the bins of its plot, with the interval of their accuracy and their size beside the largest."""
     if reliability is None:
         return []
@@ -198,7 +192,8 @@ def _reliable(reliability: pl.DataFrame | None) -> list[dict[str, Any]]:
             {**row, "interval": wilson(row["accuracy"], row["count"]), "size": row["count"] / most}
             for row in bins.drop("level").sort("confidence").iter_rows(named=True)
         ]
-        found.append({"level": level, "calibration_error": calibration_error(bins), "bins": rows})
+        error = metrics.get("levels", {}).get(level, metrics).get("calibration_error")
+        found.append({"level": level, "calibration_error": error, "bins": rows})
     return found
 
 

@@ -53,9 +53,10 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
         NoChampion: nothing to evaluate.
         NotEnoughLabels: not a single usable row has a label.
     """
-    spec = registry.load(catalog)
+    registry.load(catalog)
     champion = published_champion(get_home(), catalog)
     model = artifact.load(champion.folder)
+    spec = model.spec  # what it learnt from, whatever the TOML says by now
     rules = policy.published_policy(get_home(), catalog)
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()

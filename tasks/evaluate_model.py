@@ -12,6 +12,7 @@ from catalogs.product import join_path
 from catalogs.spec import CatalogSpec
 from classifier import baselines
 from classifier.bootstrap import intervals
+from classifier.calibration import calibration_error
 from classifier.coverage import precision_coverage
 from classifier.metrics import confusions, evaluate
 from classifier.model import Model
@@ -31,7 +32,7 @@ class Evaluation:
     """Metrics on the hold-out (out-of-fold for a prototype), beside what is easy to reach.
 
     Attributes:
-        metrics: as `classifier.metrics.evaluate` gives them.
+        metrics: as `classifier.metrics.evaluate` gives them, and calibration_error, of each level too.
         reliability: for each level, of rows at that confidence, how many were right: level, bin, confidence (mean),
             accuracy, count.
         answered: the hold-out rows with the model's answers: the reference that later products are compared with.
@@ -82,7 +83,14 @@ def evaluate_model(run_id: str, split: Split, candidate: Candidate) -> Evaluatio
 def _measured(model: Model, answered: pl.DataFrame, spec: CatalogSpec) -> dict[str, Any]:
     if answered.is_empty():
         return model.out_of_fold
-    return evaluate(answered["known_path"], answered["label_path"], spec.levels)
+    found = evaluate(answered["known_path"], answered["label_path"], spec.levels)
+    for level, name in enumerate(spec.levels, 1):
+        rows = _confidence_and_truth(answered, level)
+        error = calibration_error(rows["confidence"].to_numpy(), rows["right"].to_numpy())
+        if "levels" in found:
+            found["levels"][name]["calibration_error"] = error
+    whole = (answered["known_path"] == answered["label_path"]).to_numpy()
+    return found | {"calibration_error": calibration_error(answered["confidence"].to_numpy(), whole)}
 
 
 def _easy(split: Split, spec: CatalogSpec) -> dict[str, dict[str, Any]]:
@@ -123,15 +131,10 @@ def _unmeasured(split: Split) -> list[str]:
 def _reliability(answered: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
     found = []
     for level, name in enumerate(spec.levels, 1):
-        confidence = pl.col("confidence_path").list.get(level - 1, null_on_oob=True)
-        right = pl.col("known_path").list.head(level) == pl.col("label_path").list.head(level)
-        binned = (confidence * RELIABILITY_BINS).floor().clip(0, RELIABILITY_BINS - 1).cast(pl.Int64)
+        binned = (pl.col("confidence") * RELIABILITY_BINS).floor().clip(0, RELIABILITY_BINS - 1).cast(pl.Int64)
         found.append(
-            answered.select(
-                pl.lit(name).alias("level"), binned.alias("bin"), confidence.alias("confidence"), right.alias("right")
-            )
-            .drop_nulls("confidence")  # a path that ends above this level
-            .group_by("level", "bin")
+            _confidence_and_truth(answered, level)
+            .group_by(pl.lit(name).alias("level"), binned.alias("bin"))
             .agg(
                 pl.col("confidence").mean(),
                 pl.col("right").mean().alias("accuracy"),
@@ -140,3 +143,11 @@ def _reliability(answered: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
             .sort("bin")
         )
     return pl.concat(found)
+
+
+def _confidence_and_truth(answered: pl.DataFrame, level: int) -> pl.DataFrame:
+    """Of the products whose predicted path goes down to a level: confidence at it, and whether it is right so far."""
+    return answered.select(
+        pl.col("confidence_path").list.get(level - 1, null_on_oob=True).alias("confidence"),
+        (pl.col("known_path").list.head(level) == pl.col("label_path").list.head(level)).alias("right"),
+    ).drop_nulls("confidence")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from catalogs import registry as catalogues
 from classifier.artifact import load
 from classifier.metrics import evaluate
+from core.errors import ColumnMissing
 from core.orchestration import step
 from tasks.evaluate_model import Evaluation
 from tasks.register_model import Registered
@@ -30,7 +31,8 @@ def promote_model(
 ) -> Verdict:
     """Promote the challenger if it is the first, no worse than the champion on the same hold-out, or overruled.
 
-    A prototype is evaluated on other rows than the champion, so only `overrule` promotes it.
+    A prototype learns from the hold-out too, so only `overrule` promotes it, and only `overrule` replaces it. A
+    champion that reads fields which the catalogue no longer has is replaced by whatever can answer.
     """
     run = joined(run_id)
     champion = registry.champion(run)
@@ -61,7 +63,19 @@ def _judge(
 
 def _compare(catalog: str, split: Split, champion: ModelRecord, evaluation: Evaluation) -> Verdict:
     spec = catalogues.load(catalog)
-    answers = load(champion.folder).predict(split.holdout, reasons=False)
+    model = load(champion.folder)
+    if model.recipe.is_prototype:
+        return Verdict(
+            promoted=False,
+            why=f"champion {champion.version} is a prototype, trained on the hold-out as well: no fair comparison; "
+            f"aisle train {catalog} --promote replaces it",
+        )
+    try:
+        model.vectoriser.check(split.holdout)
+    except ColumnMissing as error:
+        why = f"champion {champion.version} can answer no more: {error.message}"
+        return Verdict(promoted=True, why=why)
+    answers = model.predict(split.holdout, reasons=False)
     before = evaluate(split.holdout["known_path"], answers["label_path"], spec.levels)["macro_f1"]
     now = evaluation.metrics["macro_f1"]
     allowed = spec.gate.max_loss

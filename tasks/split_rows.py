@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from catalogs import registry
+from catalogs.product import join_paths
 from classifier.holdout import holdout_mask
 from classifier.recipes import Recipe, resolve
 from core.errors import NotEnoughLabels
@@ -26,10 +27,10 @@ class Split:
 
     @property
     def data_digest(self) -> str:
-        """What is trained on: sha256 over the hashes of its rows, in order."""
+        """What is trained on: sha256 over the hashes of its rows and their labels, in order."""
         hashed = hashlib.sha256()
-        for row_hash in self.train["row_hash"]:
-            hashed.update(row_hash.encode())
+        for row_hash, label in zip(self.train["row_hash"], self.train.select(join_paths()).to_series(), strict=True):
+            hashed.update(f"{row_hash}\x1f{label}\x1e".encode())  # a person's label is not in the row
         return hashed.hexdigest()
 
 

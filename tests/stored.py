@@ -84,7 +84,9 @@ def crown(run: Run, version: str, digest: str, threshold: float = 0.8) -> None:
     """Register a model and make it champion."""
     models.register(run, Trained(version, digest, "linear", {}, "data", 9, 2, {"accuracy": 0.9}, 0.1))
     models.note(run, "promoted", version, "the first")
-    thresholds = pl.DataFrame({"label": ["Books", "Toys"], "threshold": [threshold, threshold], "support": [5, 5]})
+    thresholds = pl.DataFrame(
+        {"label": ["Books", "Toys"], "level": [1, 1], "threshold": [threshold] * 2, "support": [5, 5]}
+    )
     policy.set_policy(run, spec().accept, version, thresholds)
 
 

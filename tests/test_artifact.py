@@ -17,10 +17,11 @@ from classifier import artifact
 from classifier.artifact import load, manifest, save
 from classifier.model import fit
 from classifier.recipes import SubwordParams, WordParams, resolve
+from classifier.subwords import gram_keys
 from classifier.text_field import TextField
 from core.errors import ArtifactDamaged, ModelError
 from tests.products import shop
-from tests.test_classifier import RECIPES, trained
+from tests.test_classifier import RECIPES, made, trained
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -213,3 +214,18 @@ def test_words_and_vectors_never_change() -> None:
         ],
         abs=1e-6,
     )
+
+
+def test_a_prototype_of_texts_of_one_word_can_be_read_back(tmp_path: Path) -> None:
+    spec, _ = shop()
+    frame = made(["kite", "ball", "lamp", "sofa"] * 10, ["Toys", "Toys", "Home", "Home"] * 10)
+    model = fit(frame, spec, resolve(spec, "newsgroups-prototype", {"prototype.ngrams": "2"}), seed=0)
+    save(model, tmp_path / "model", {})
+    assert load(tmp_path / "model").predict(frame).equals(model.predict(frame))
+
+
+def test_data_pasted_into_a_text_costs_no_more_than_a_long_word() -> None:
+    words = pl.Series(["shorter", "x" * 100, "x" * 2_000_000])
+    places, keys = gram_keys(words, 3, 5)
+    assert np.bincount(places).tolist()[1:] == [297, 297]
+    assert (keys[places == 1] == keys[places == 2]).all()

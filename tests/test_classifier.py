@@ -17,15 +17,14 @@ from sklearn.svm import LinearSVC
 from catalogs.spec import CatalogSpec
 from classifier import model as models
 from classifier.adagrad import AdaGradClassifier
-from classifier.calibration import calibration_error, fit_calibration
+from classifier.calibration import calibration_error
 from classifier.holdout import folds, holdout_mask
 from classifier.metrics import evaluate
 from classifier.model import Model, fit
 from classifier.reasons import contributions, strongest, strongest_few
 from classifier.recipes import resolve
-from classifier.thresholds import fit_thresholds, lower_bound, rows_needed
 from core.errors import ColumnMissing, NotEnoughLabels, OneClass
-from tests.products import plain, products, shop
+from tests.products import products, shop
 
 RECIPES = ["linear", "linear-fast", "asos-prototype", "newsgroups-prototype"]
 FIELDS = ["title", "description", "brand", "also_buy", "price"]
@@ -275,81 +274,6 @@ def test_folds_do_not_follow_the_hold_out() -> None:
     hashes = shop()[1]["text_hash"]
     held = folds(hashes.filter(holdout_mask(hashes, 0.2)), 5)
     assert np.bincount(held, minlength=5).min() > 0.12 * len(held)
-
-
-# --- calibration and thresholds --------------------------------------------------------------------------------------
-
-
-def test_confidence_means_the_share_that_is_right() -> None:
-    random = np.random.default_rng(0)
-    truth = random.integers(0, 5, 20_000)
-    scores = random.normal(size=(20_000, 5)).astype(np.float32)
-    scores[np.arange(20_000), truth] += random.exponential(2.0, 20_000).astype(np.float32)
-    calibration = fit_calibration(scores[:10_000], truth[:10_000], plain(5))
-    ranked = calibration.rank(scores[10_000:])
-    right = ranked.label == truth[10_000:]
-    assert calibration_error(ranked.confidence, right) < 0.02
-    assert np.all(np.diff(ranked.confidence[np.argsort(ranked.confidence)]) >= 0)
-
-
-def test_a_higher_score_is_never_less_confident() -> None:
-    calibration = trained().calibration
-    margins = np.linspace(0, 8, 200, dtype=np.float32)
-    scores = np.stack([margins, np.zeros_like(margins)], axis=1)
-    assert (np.diff(calibration.rank(scores).confidence) >= 0).all()
-
-
-def test_the_rows_that_a_target_needs_are_known() -> None:
-    assert rows_needed(0.98, 0.95) == 149
-    assert rows_needed(0.90, 0.95) == 29
-    assert lower_bound(149, 149, 0.95) >= 0.98 > lower_bound(148, 148, 0.95)
-    assert lower_bound(0, 10, 0.95) == 0.0
-    assert lower_bound(95, 100, 0.95) == pytest.approx(0.8977, abs=1e-4)  # as R's binom.test has it
-
-
-def test_a_threshold_is_the_lowest_that_is_proven() -> None:
-    confidence = np.linspace(0.0, 1.0, 1_000)
-    right = confidence > 0.3
-    table = fit_thresholds(["A", "B"], np.zeros(1_000, np.int64), confidence, right, 0.98, 0.95)
-    a, b = table.iter_rows(named=True)
-    assert 0.25 <= a["threshold"] <= 0.36
-    assert a["precision"] >= 0.98
-    assert a["support"] == 1_000
-    accepted = confidence >= a["threshold"]
-    assert lower_bound(int(right[accepted].sum()), int(accepted.sum()), 0.95) >= 0.98
-    assert b["threshold"] is None
-    assert "never predicted" in b["reason"]
-
-
-def test_a_label_that_cannot_reach_the_target_says_what_it_lacks() -> None:
-    few = fit_thresholds(["A"], np.zeros(40, np.int64), np.full(40, 0.99), np.ones(40, bool), 0.98, 0.95)
-    assert few["threshold"][0] is None
-    assert few["reason"][0].startswith("40 rows predicted out of fold; 0.98 at 95% needs 149")
-    wrong = np.arange(1_000) % 2 == 0
-    poor = fit_thresholds(["A"], np.zeros(1_000, np.int64), np.full(1_000, 0.5), wrong, 0.98, 0.95)
-    assert poor["threshold"][0] is None
-    assert "500 of 1,000 rows right" in poor["reason"][0]
-
-
-def test_equal_confidences_are_accepted_or_refused_together() -> None:
-    confidence = np.repeat([0.9, 0.5], [300, 700])
-    right = np.concatenate([np.ones(300, bool), np.arange(700) % 2 == 0])
-    table = fit_thresholds(["A"], np.zeros(1_000, np.int64), confidence, right, 0.98, 0.95)
-    assert table["threshold"][0] == 0.9
-    assert table["coverage"][0] == 0.3
-
-
-def test_thresholds_hold_on_fresh_rows() -> None:
-    """Of 100 draws of a label whose confidence is right, about 5 miss the target on fresh rows, as promised."""
-    random = np.random.default_rng(0)
-    missed = 0
-    for _ in range(100):
-        confidence = random.uniform(0.8, 1.0, 2_000)
-        right = random.uniform(size=2_000) < confidence
-        threshold = fit_thresholds(["A"], np.zeros(2_000, np.int64), confidence, right, 0.95, 0.95)["threshold"][0]
-        if threshold is not None:
-            missed += (threshold + 1.0) / 2 < 0.95  # the expected precision of everything above it
-    assert missed <= 10
 
 
 # --- the solver ------------------------------------------------------------------------------------------------------

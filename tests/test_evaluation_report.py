@@ -81,6 +81,12 @@ def reliability() -> pl.DataFrame:
     )
 
 
+def with_calibration(metrics: dict) -> dict:
+    for number, level in enumerate(metrics.get("levels", {}).values()):
+        level["calibration_error"] = 0.025 + 0.05 * number
+    return metrics | {"calibration_error": 0.0125}
+
+
 def written(folder: Path, truth=PLAIN[0], predicted=PLAIN[1], levels=("aisle",), **changes) -> Path:
     truth, predicted = (
         pl.Series([label if isinstance(label, list) else [label] for label in side], dtype=pl.List(pl.String))
@@ -91,7 +97,7 @@ def written(folder: Path, truth=PLAIN[0], predicted=PLAIN[1], levels=("aisle",),
         "catalog": "shop",
         "model_version": "v2",
         "recipe": "linear",
-        "metrics": evaluate(truth, predicted, levels),
+        "metrics": with_calibration(evaluate(truth, predicted, levels)),
         "baselines": {"majority": {"rows": 6, "accuracy": 0.1234, "macro_f1": 0.2, "weighted_f1": 0.3, "labels": {}}},
         "confusions": confusions(truth, predicted, titles),
         "thresholds": thresholds(),
@@ -137,7 +143,7 @@ def test_machines_read_the_same_figures(tmp_path):
     assert (said["kind"], said["catalog"], said["run_id"], said["model_version"]) == ("evaluation", "shop", "r7", "v2")
     assert said["metrics"]["accuracy"] == pytest.approx(4 / 6)
     assert said["metrics"]["labels"]["Lamps"]["recall"] == 1
-    assert said["calibration_error"] == pytest.approx(0.25 * 0.1)
+    assert said["calibration_error"] == 0.0125
     assert said["thresholds"][1]["threshold"] is None
     assert said["baselines"]["majority"]["accuracy"] == 0.1234
 
@@ -161,7 +167,6 @@ def test_all_labels_are_on_the_page_however_many(tmp_path):
 def test_no_mistake_no_baseline_and_no_reliability_is_still_a_page(tmp_path):
     page = written(tmp_path, ["a", "b"], ["a", "b"], baselines={}, reliability=None)
     assert "Not one mistake" in page.read_text()
-    assert json.loads(page.with_suffix(".json").read_text())["calibration_error"] is None
 
 
 def test_nothing_to_evaluate_on_is_said(tmp_path):
@@ -173,7 +178,8 @@ def test_nothing_to_evaluate_on_is_said(tmp_path):
 def test_figures_that_are_not_numbers_become_null(tmp_path):
     odd = reliability().with_columns(accuracy=pl.lit(float("nan")))
     page = written(tmp_path, reliability=odd)
-    assert json.loads(page.with_suffix(".json").read_text())["calibration_error"] is None
+    said = json.loads(page.with_suffix(".json").read_text())
+    assert [row["accuracy"] for row in said["reliability"][0]["bins"]] == [None, None]
 
 
 def test_the_index_links_every_report_newest_first(tmp_path):
@@ -357,7 +363,8 @@ def test_confidence_is_held_to_account_at_each_level(tmp_path):
     )
     said = json.loads(page.with_suffix(".json").read_text())
     assert [part["level"] for part in said["reliability"]] == ["department", "type"]
-    assert said["calibration_error"] == pytest.approx(0.075), "of the whole label"
+    assert said["reliability"][1]["calibration_error"] == pytest.approx(0.075)
+    assert said["calibration_error"] == 0.0125, "of the whole label"
 
 
 def test_the_shop_has_a_report_with_everything_in_it(shop):

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from aisle.cli import run
 from catalogs import registry
 from catalogs.normalise import normalise_records
 from classifier import artifact
+from classifier.model import FEW_ROWS
 from core.settings import get_settings
 from warehouse.home import get_home
 from warehouse.query import query
@@ -50,7 +50,8 @@ def test_any_row_is_answered_alike_in_bulk_at_the_command_line_and_alone(
 ) -> None:
     folder = tmp_path_factory.mktemp("rows")
     known = {"title": "Red rubber boots", "price": 19.9}
-    named = [{"id": f"{folder.name}-{n}", **product} for n, product in enumerate([known, *products])]
+    many = [known] * (FEW_ROWS + 1)  # so few more are answered without frames
+    named = [{"id": f"{folder.name}-{n}", **product} for n, product in enumerate([*many, *products])]
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(product) + "\n" for product in named))
 
@@ -66,14 +67,45 @@ def test_any_row_is_answered_alike_in_bulk_at_the_command_line_and_alone(
     spec = registry.load("demo")
     model = artifact.load(published_champion(get_home(), "demo").folder)
     frame = normalise_records(named, spec)
-    bulk = model.predict(pl.concat([frame.clear(), frame])).to_dicts()
+    bulk = model.predict(frame).to_dicts()
+    single = [model.predict(frame[row]).to_dicts()[0] for row in range(frame.height)]
 
     assert len(said) == len(named)
     assert named[0]["id"] in stored
-    for product, line, alone in zip(named, said, bulk, strict=True):
+    assert [{name: row[name] for name in ANSWER} for row in bulk] == [
+        {name: row[name] for name in ANSWER} for row in single
+    ]
+    for product, line, alone in zip(named, said, single, strict=True):
         row = stored.get(product["id"])
         if row is None:  # a rule of the catalogue rejected it: no answer is stored
             continue
         assert {name: row[name] for name in ANSWER} == {name: line[name] for name in ANSWER}
         assert {name: row[name] for name in ANSWER} == {name: alone[name] for name in ANSWER}
+    get_settings.cache_clear()
+
+
+def test_a_letter_that_python_does_not_know_is_the_same_alone_and_in_bulk(shop: Path) -> None:
+    """U+A7CB came with Unicode 16: Polars lowers it, Python 3.11 does not."""
+    assert shop.is_file()
+    model = artifact.load(published_champion(get_home(), "demo").folder)
+    odd = {"title": "\ua7cb boots", "description": "\u1c89 red", "brand": "\ua7cb", "price": 3}
+    one = normalise_records([{"id": "1", **odd}], model.spec)
+    many = normalise_records([{"id": str(n), **odd} for n in range(FEW_ROWS + 1)], model.spec)
+    assert set(many["text_hash"]) == set(one["text_hash"])
+    assert model.predict(many)["confidence"][0] == model.predict(one)["confidence"][0]
+
+
+def test_the_command_reads_products_as_the_model_learnt_them_whatever_the_toml_says_by_now(
+    shop: Path, tmp_path: Path, aisle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shop.is_file()
+    asked = ("predict", "demo", "title=Rubber &#98;oots", "--json")
+    before = json.loads(aisle(*asked)[1])
+    toml = (registry.BUILTIN / "demo.toml").read_text()
+    changed = toml.replace("html = true\n", "")
+    assert changed != toml
+    (tmp_path / "demo.toml").write_text(changed)
+    monkeypatch.setenv("AISLE_CATALOGS", str(tmp_path))
+    get_settings.cache_clear()
+    assert json.loads(aisle(*asked)[1]) == before
     get_settings.cache_clear()

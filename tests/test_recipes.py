@@ -6,9 +6,11 @@ import pytest
 
 from catalogs import registry
 from catalogs.spec import RecipeSpec
+from classifier.model import fit
 from classifier.recipes import NAMES, resolve
 from classifier.space import points, space_of
 from core.errors import UnknownRecipe
+from tests.products import shop
 
 DEMO = registry.load("demo")
 
@@ -139,3 +141,16 @@ def test_a_space_that_cannot_be_used_is_refused_by_its_key(space: dict[str, obje
     named = DEMO.model_copy(update={"recipes": {"mine": RecipeSpec(name="linear", space=space)}})
     with pytest.raises(UnknownRecipe, match=said.replace("recipe", r"recipes\.mine", 1)):
         space_of(named, "mine", {}, 1_000)
+
+
+@pytest.mark.parametrize("key", ["subwords.shortest", "subwords.longest"])
+def test_either_length_of_zero_switches_subwords_off(key: str) -> None:
+    spec, frame = shop()
+    model = fit(frame[:400], spec, resolve(spec, None, {key: "0"}), seed=0)
+    assert [len(field.widths) for field in model.vectoriser.fields] == [2, 2, 1, 1, 1]
+
+
+def test_a_shortest_above_the_longest_is_refused() -> None:
+    spec, _ = shop()
+    with pytest.raises(UnknownRecipe, match=r"shortest \(6\) is above longest \(5\)"):
+        resolve(spec, None, {"subwords.shortest": "6"})

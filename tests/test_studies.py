@@ -56,7 +56,7 @@ def test_a_fit_without_calibration_gives_the_labels_of_the_model():
     all_rows = Ground(ground().train, ground().holdout, ground().predicted, ground().spec, ground().recipe, 0)
     from classifier import studies
 
-    answers = studies._answers(all_rows.train, all_rows.holdout, all_rows.spec, all_rows.recipe, 0)
+    answers = studies._answers(all_rows.train, all_rows.holdout, all_rows.spec, all_rows)
     assert answers.to_list() == ground().predicted.to_list()
 
 

@@ -206,10 +206,10 @@ def _answers(spec: CatalogSpec, questions: Iterable[_Question], top: int) -> Ite
     limits = policy.thresholds_of(rules, champion.version)
     waiting = iter(questions)
     while batch := list(itertools.islice(waiting, BATCH_ROWS)):
-        frame = normalise_records([question.record for question in batch if not question.problem], spec)
+        frame = normalise_records([question.record for question in batch if not question.problem], model.spec)
         answers = model.predict(frame)
         shown = policy.decide(answers, rules, champion.version)
-        best = _best_labels(model, frame, top, limits) if top > 1 else [{}] * frame.height
+        best = _best_labels(model, frame, top, limits, shown) if top > 1 else [{}] * frame.height
         said = zip(frame["product_id"], answers.to_dicts(), shown.to_dicts(), best, strict=True)
         for question in batch:
             if question.problem:
@@ -220,13 +220,17 @@ def _answers(spec: CatalogSpec, questions: Iterable[_Question], top: int) -> Ite
 
 
 def _best_labels(
-    model: Model, frame: pl.DataFrame, top: int, limits: Mapping[str, Sequence[float | None]]
+    model: Model, frame: pl.DataFrame, top: int, limits: Mapping[str, Sequence[float | None]], shown: pl.DataFrame
 ) -> list[dict[str, Any]]:
-    """For each product `labels`, the best ones, and `labels_above`, every one that is over its threshold."""
+    """For each product `labels`, the best ones, and `labels_above`, every one that is over its threshold.
+
+    The best label counts down to the level that is accepted, as `shown` has it.
+    """
     found: list[dict[str, Any]] = []
-    for ranked in model.top(frame, max(top, len(model.labels))):
-        least = ((label, confidence, (limits.get(label) or [None])[-1]) for label, confidence in ranked)
-        above = [label for label, confidence, bar in least if bar is not None and confidence >= bar]
+    accepted = [[label] if depth else [] for label, depth in shown.select("label", "depth").iter_rows()]
+    for ranked, above in zip(model.top(frame, max(top, len(model.labels))), accepted, strict=True):
+        least = ((label, confidence, (limits.get(label) or [None])[-1]) for label, confidence in ranked[1:])
+        above = above + [label for label, confidence, bar in least if bar is not None and confidence >= bar]
         best = [{"label": label, "confidence": confidence} for label, confidence in ranked[:top]]
         found.append({"labels": best, "labels_above": above})
     return found

@@ -15,6 +15,9 @@ FROM (
         products.run_id = getvariable('run_id') AS mine
     FROM state
     JOIN products ON products.seq = state.seq
-    LEFT JOIN policy ON policy.model_version = state.model_version AND policy.label = state.label
+    LEFT JOIN policy
+        ON policy.model_version = state.model_version
+        AND policy.label = state.label
+        AND policy.level = len(state.label_path)
     LEFT JOIN (SELECT DISTINCT product_id FROM labels) AS said ON said.product_id = state.product_id
 ) AS state

@@ -42,6 +42,7 @@ placed AS (
         ON policy.catalog = state.catalog
         AND policy.model_version = state.model_version
         AND policy.label = state.label
+        AND policy.level = len(state.label_path)
     LEFT JOIN person ON person.catalog = state.catalog AND person.product_id = state.product_id
 ),
 stored AS (

@@ -10,6 +10,7 @@ WITH decided AS (
         ON policy.catalog = state.catalog
         AND policy.model_version = state.model_version
         AND policy.label = state.label
+        AND policy.level = len(state.label_path)
     LEFT JOIN (
         SELECT catalog, product_id, label_path
         FROM tables.labels
