@@ -16,6 +16,8 @@ from benchmarks.protocols import PROTOCOLS, Split, joined
 from benchmarks.results import Column, Report
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from catalogs.spec import CatalogSpec
     from classifier.tree import Tree
 
@@ -36,8 +38,8 @@ def run(options: Options) -> Report:
         "Scores of the recipe `linear`. Each method is fitted on out-of-fold scores of the training rows, grouped by "
         "text, and measured on rows that were held out: of the label that is given, log loss and Brier score of “it is "
         "right”, and expected calibration error (15 bins of equally many rows). Acceptance: the out-of-fold rows are "
-        f"cut in two at random, {REPETITIONS} times; calibration and thresholds come of one half, precision and "
-        "coverage of what they accept are counted on the other.",
+        f"cut in two at random, {REPETITIONS} times, equal texts on one side; calibration and thresholds come of one "
+        "half, precision and coverage of what they accept are counted on the other.",
         [
             Column("rows", "rows measured"),
             Column("log_loss", "log loss", ".4f"),
@@ -106,12 +108,13 @@ class _Scored:
     tree: Tree
     held: NDArray[np.float32]
     truth: NDArray[np.int64]
+    learnt: NDArray[np.bool_]
+    text_hash: pl.Series
     test: NDArray[np.float32]
     right: NDArray[np.bool_]
 
 
 def _scored(split: Split, spec: CatalogSpec) -> _Scored:
-    import polars as pl
 
     from classifier.linear import fit_linear
     from classifier.model import vectoriser_of
@@ -121,8 +124,6 @@ def _scored(split: Split, spec: CatalogSpec) -> _Scored:
     from classifier.tree import Tree
 
     recipe = resolve(spec, "linear")
-    every = recipe.params.calibration.model_copy(update={"most_rows": 10**9})
-    params = recipe.params.model_copy(update={"calibration": every})
     labels = joined(split.train["known_path"]).unique().sort()
     tree = Tree(labels.str.split("\0").to_list())
     place = {label: number for number, label in enumerate(labels)}
@@ -130,13 +131,15 @@ def _scored(split: Split, spec: CatalogSpec) -> _Scored:
     known = np.array([place.get(label, -1) for label in joined(split.test["known_path"])], dtype=np.int64)
     vectoriser = vectoriser_of(spec, recipe)
     design = vectoriser.fit(split.train)
-    held = out_of_fold(design, vectoriser.layout, codes, tree, split.train["text_hash"], params, 0)
-    linear = fit_linear(design, codes, len(tree), params.model, 0, tree.uppers)
+    text_hash = split.train["text_hash"]
+    held = out_of_fold(design, vectoriser.layout, codes, tree, text_hash, recipe.params, 0)
+    linear = fit_linear(design, codes, len(tree), recipe.params.model, 0, tree.uppers)
     vectoriser.weigh(linear)
     columns: dict[str, pl.Series | list[object]] = {name: split.test[name] for name in vectoriser.reads}
     test = np.asarray(score(vectoriser.parts(columns), linear.intercept, split.test.height), dtype=np.float32)
     scores = np.asarray(held.scores, dtype=np.float32)
-    return _Scored(tree, scores, codes[held.rows], test, test.argmax(axis=1) == known)
+    own_text, right = text_hash.gather(held.rows), test.argmax(axis=1) == known
+    return _Scored(tree, scores, codes[held.rows], held.learnt, own_text, test, right)
 
 
 Confidence = Callable[[NDArray[np.float32]], NDArray[np.float64]]
@@ -272,16 +275,17 @@ def _acceptance(scored: _Scored, spec: CatalogSpec) -> dict[str, Any]:
 def _repetitions(scored: _Scored, target: float, level: float) -> Iterator[tuple[float, float]]:
     """Precision and coverage of what is accepted in one half by thresholds of the other, again and again."""
     from classifier.calibration import fit_calibration
-    from classifier.thresholds import thresholds_of_tree
+    from classifier.thresholds import proof, thresholds_of_tree
 
     random = np.random.default_rng(0)
+    text = scored.text_hash.rank("dense").to_numpy() - 1
     for _ in range(REPETITIONS):
-        order = random.permutation(len(scored.truth))
-        known, fresh = np.array_split(order, 2)
-        calibration = fit_calibration(scored.held[known], scored.truth[known], scored.tree)
+        is_known = random.permutation(int(text.max()) + 1)[text] % 2 == 0
+        known, fresh = np.flatnonzero(is_known), np.flatnonzero(~is_known)
+        calibration = fit_calibration(scored.held[known], scored.truth[known], scored.tree, scored.learnt[known])
         ranked = calibration.rank(scored.held[known])
-        truth = scored.truth[known]
-        table = thresholds_of_tree(scored.tree, ranked.label, ranked.path_confidence, truth, target, level)
+        said = ranked.label, ranked.path_confidence, scored.truth[known]
+        table = thresholds_of_tree(scored.tree, *said, target, level, proof(scored.text_hash.gather(known)))
         limits = dict(table.select("label", "threshold").iter_rows())
         yield _precision(scored, calibration.rank(scored.held[fresh]), scored.truth[fresh], limits)
 

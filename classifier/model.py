@@ -20,7 +20,7 @@ from classifier.metrics import evaluate
 from classifier.parts import Array, Values, score
 from classifier.prototypes import PrototypeVectoriser, fit_prototype
 from classifier.reasons import REASONS, no_reasons, strongest, strongest_few
-from classifier.thresholds import thresholds_of_tree
+from classifier.thresholds import proof, thresholds_of_tree
 from classifier.tokens import batches
 from classifier.training import OutOfFold, out_of_fold
 from classifier.tree import Tree
@@ -65,9 +65,9 @@ class Model:
         rows: training rows.
         out_of_fold: metrics of the out-of-fold predictions behind calibration and thresholds.
         digest: sha256 of the artifact's manifest; None before it is saved.
-        evidence: what was said of each out-of-fold row: label and truth (indexes), confidence_path, equal texts of a
-            label once; thresholds for another target come of it (`refit_thresholds`). None in a model that was loaded:
-            it stays on disk.
+        evidence: what was said of each out-of-fold row: label and truth (indexes), confidence_path, and weight, a share
+            of one among copies of a text; thresholds for another target come of it (`refit_thresholds`). None in a
+            model that was loaded: it stays on disk.
         held: the out-of-fold scores themselves. None in a model that was loaded.
     """
 
@@ -261,9 +261,9 @@ def refit_thresholds(
     levels = [pl.col("confidence_path").list.get(level, null_on_oob=True) for level in range(tree.depth)]
     confidence = evidence.select(level.alias(str(number)) for number, level in enumerate(levels)).fill_null(np.nan)
     label, truth = (evidence[name].cast(pl.Int64).to_numpy() for name in ("label", "truth"))
-    return thresholds_of_tree(
-        tree, label, confidence.to_numpy().reshape(len(label), tree.depth), truth, precision_target, confidence_level
-    )
+    path_confidence = confidence.to_numpy().reshape(len(label), tree.depth)
+    weight = evidence["weight"].cast(pl.Float64).to_numpy()
+    return thresholds_of_tree(tree, label, path_confidence, truth, precision_target, confidence_level, weight)
 
 
 def vectoriser_of(spec: CatalogSpec, recipe: Recipe) -> ProductVectoriser:
@@ -319,12 +319,14 @@ def _trust(
     ranked = calibration.rank(held.scores)
     right = ranked.label == truth
     evidence = pl.DataFrame(
-        {"label": ranked.label, "truth": truth, "confidence_path": _levels(ranked.path_confidence)},
-        schema_overrides={"label": pl.Int32, "truth": pl.Int32},
+        {
+            "label": ranked.label,
+            "truth": truth,
+            "weight": proof(text_hash.gather(held.rows)),
+            "confidence_path": _levels(ranked.path_confidence),
+        },
+        schema_overrides={"label": pl.Int32, "truth": pl.Int32, "weight": pl.Float32},
     )
-    # Copies of a text are right together or wrong together: as proof of a precision they are one row.
-    texts = pl.DataFrame({"text": text_hash.gather(held.rows), "truth": truth}).to_struct()
-    evidence = evidence.filter(texts.is_first_distinct())
     known = pl.Series(paths, dtype=pl.List(pl.String))
     scored = evaluate(known.gather(truth), known.gather(ranked.label), spec.levels) if len(truth) else {}
     facts = {

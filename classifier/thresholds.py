@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from catalogs.product import join_path
 from classifier.tree import Tree
 
-__all__ = ["fit_thresholds", "lower_bound", "rows_needed", "thresholds_of_tree"]
+__all__ = ["fit_thresholds", "lower_bound", "proof", "rows_needed", "thresholds_of_tree"]
 
 # Coverages that are tried for a label, of all of its predictions. Few: the more thresholds are tried on the same rows,
 # the luckier the best of them is. With twenty, accepted rows missed the target in 7 of 100 resamplings of elo7's
@@ -37,8 +37,8 @@ _OWN_SCHEMA = {name: dtype for name, dtype in SCHEMA.items() if name != "level"}
 @dataclass(frozen=True)
 class _Point:
     threshold: float
-    rows: int
-    right: int
+    rows: float
+    right: float
 
 
 def rows_needed(precision_target: float, confidence_level: float) -> int:
@@ -46,11 +46,19 @@ def rows_needed(precision_target: float, confidence_level: float) -> int:
     return math.ceil(math.log(1.0 - confidence_level) / math.log(precision_target))
 
 
-def lower_bound(right: int, rows: int, confidence_level: float) -> float:
+def lower_bound(right: float, rows: float, confidence_level: float) -> float:
     """Clopper and Pearson's one-sided lower bound of a share (Biometrika 26, 1934): exact, never too high."""
     from scipy.stats import beta  # here: the API predicts without it, and starts a second sooner
 
-    return 0.0 if right == 0 else float(beta.ppf(1.0 - confidence_level, right, rows - right + 1))
+    return 0.0 if right <= 0 else float(beta.ppf(1.0 - confidence_level, right, max(rows - right, 0.0) + 1))
+
+
+def proof(text_hash: pl.Series) -> NDArray[np.float64]:
+    """How much each row proves of a precision: all copies of a text together as much as one.
+
+    Copies are right together or wrong together: counted apart, ten of a text would be ten proofs.
+    """
+    return 1.0 / text_hash.to_frame("text").select(pl.len().over("text")).to_series().to_numpy()
 
 
 def fit_thresholds(
@@ -60,6 +68,7 @@ def fit_thresholds(
     right: NDArray[np.bool_],
     precision_target: float,
     confidence_level: float,
+    weight: NDArray[np.float64] | None = None,
 ) -> pl.DataFrame:
     """One row a label: its threshold, and what is known of it.
 
@@ -70,17 +79,20 @@ def fit_thresholds(
         right: whether it was right.
         precision_target: share of accepted rows that must be right.
         confidence_level: how sure to be of that.
+        weight: how much each row proves (`proof`); None: all the same.
 
     Returns:
         label; threshold (accept at this confidence or above; null: never); support (out-of-fold rows predicted as the
-        label); precision and coverage at the threshold (null and 0 where there is none); reason in words.
+        label, each by its weight); precision and coverage at the threshold (null and 0 where there is none); reason in
+        words.
     """
+    weight = np.ones(len(predicted)) if weight is None else weight
     order = np.lexsort((-confidence, predicted))
     bounds = np.searchsorted(predicted[order], np.arange(len(labels) + 1))
     rows = []
     for code, label in enumerate(labels):
         own = order[bounds[code] : bounds[code + 1]]
-        rows.append(_one(label, confidence[own], right[own], precision_target, confidence_level))
+        rows.append(_one(label, confidence[own], right[own], weight[own], precision_target, confidence_level))
     return pl.DataFrame(rows, schema=_OWN_SCHEMA, orient="row")
 
 
@@ -91,6 +103,7 @@ def thresholds_of_tree(
     truth: NDArray[np.int64],
     precision_target: float,
     confidence_level: float,
+    weight: NDArray[np.float64] | None = None,
 ) -> pl.DataFrame:
     """One row a node of every level, in the order of the levels: its threshold, and what is known of it.
 
@@ -104,6 +117,7 @@ def thresholds_of_tree(
         truth: index of the right label.
         precision_target: share of accepted rows that must be right down to the level.
         confidence_level: how sure to be of that.
+        weight: how much each row proves (`proof`); None: all the same.
 
     Returns:
         As `fit_thresholds`, with `level` (1 is the first), support and coverage of the rows that are not accepted
@@ -111,15 +125,15 @@ def thresholds_of_tree(
         above it, from the first level on: a null where a node is never accepted.
     """
     levels, known = [], dict[str, float | None]()
+    weight = np.ones(len(predicted)) if weight is None else weight
     left = np.ones(len(predicted), dtype=bool)
     for level, nodes in reversed(list(enumerate(tree.nodes))):
         names = tree.names(level)
         rows = np.flatnonzero(left & (tree.lengths[predicted] > level))
         own, right = nodes[predicted[rows]], nodes[predicted[rows]] == nodes[truth[rows]]
         confidence = path_confidence[rows, level]
-        found = fit_thresholds(
-            [join_path(name) or "" for name in names], own, confidence, right, precision_target, confidence_level
-        )
+        labels = [join_path(name) or "" for name in names]
+        found = fit_thresholds(labels, own, confidence, right, precision_target, confidence_level, weight[rows])
         bars = found["threshold"].fill_null(np.inf).to_numpy()
         left[rows[confidence >= bars[own]]] = False
         # A path that ended above is a node of the level above, and has its row there.
@@ -133,12 +147,18 @@ def thresholds_of_tree(
 
 
 def _one(
-    label: str, confidence: NDArray[np.float64], right: NDArray[np.bool_], target: float, level: float
+    label: str,
+    confidence: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    weight: NDArray[np.float64],
+    target: float,
+    level: float,
 ) -> tuple[str, float | None, int, float | None, float, str]:
-    support = len(confidence)
-    if support == 0:
+    rows = float(weight.sum())
+    support = round(rows)
+    if not len(confidence):
         return label, None, 0, None, 0.0, "never predicted out of fold: nothing is known of its precision"
-    points = _points(confidence, right)
+    points = _points(confidence, right, weight)
     # Down from the highest threshold, and no further than the first failure behind a success: a lower one that passes
     # again is more likely luck than precision.
     proven: tuple[_Point, float] | None = None
@@ -150,19 +170,22 @@ def _one(
             break
     if proven is not None:
         point, bound = proven
-        reason = f"precision {point.right / point.rows:.3f} on {point.rows:,} rows, at least {bound:.3f} at {level:.0%}"
-        return label, point.threshold, support, point.right / point.rows, point.rows / support, reason
+        share = point.right / point.rows
+        reason = f"precision {share:.3f} on {point.rows:,.0f} rows, at least {bound:.3f} at {level:.0%}"
+        return label, point.threshold, support, share, point.rows / rows, reason
     return label, None, support, None, 0.0, _lacking(points, support, target, level)
 
 
-def _points(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> list[_Point]:
+def _points(confidence: NDArray[np.float64], right: NDArray[np.bool_], weight: NDArray[np.float64]) -> list[_Point]:
     """Thresholds to try, lowest first; rows are sorted by falling confidence, equal ones go together."""
-    so_far = np.cumsum(right)
+    weight_so_far, right_so_far = np.cumsum(weight), np.cumsum(weight * right)
     points = {}
     for coverage in _COVERAGES:
-        threshold = confidence[max(math.ceil(coverage * len(confidence)), 1) - 1]
+        # What is added up is a little off: a whole number of rows must not come out as one more.
+        at = int(np.searchsorted(weight_so_far, coverage * weight_so_far[-1] * (1 - 1e-9)))
+        threshold = confidence[min(at, len(confidence) - 1)]
         rows = int(np.searchsorted(-confidence, -threshold, side="right"))
-        points[rows] = _Point(float(threshold), rows, int(so_far[rows - 1]))
+        points[rows] = _Point(float(threshold), float(weight_so_far[rows - 1]), float(right_so_far[rows - 1]))
     return list(points.values())
 
 
@@ -173,6 +196,6 @@ def _lacking(points: list[_Point], support: int, target: float, level: float) ->
     best = max(points, key=lambda point: lower_bound(point.right, point.rows, level))
     bound = lower_bound(best.right, best.rows, level)
     return (
-        f"at best {best.right:,} of {best.rows:,} rows right (confidence {best.threshold:.3f} or more): "
+        f"at best {best.right:,.0f} of {best.rows:,.0f} rows right (confidence {best.threshold:.3f} or more): "
         f"precision at least {bound:.3f} at {level:.0%}, {target:.2f} is asked"
     )
