@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from api.exchange import CLIENT_LEFT, exchange_of
 from api.problems import BodyRefusal, FieldProblem, Refusal, invalid, of_validation
+from api.products import check_number
 from core.settings import Settings
 
 __all__ = ["HeldBytes", "JsonRequest", "content_type", "contract_route"]
@@ -66,10 +67,14 @@ class JsonRequest(Request):
         """The body, parsed.
 
         Raises:
-            BodyRefusal: it is not JSON.
+            BodyRefusal: it is not JSON, or holds too many products.
         """
         if not hasattr(self, "_json"):
-            self._json = parsed(await self.body())
+            self._json = body = parsed(await self.body())
+            products = body.get("products") if isinstance(body, dict) else body
+            if isinstance(products, list):
+                # Before anything looks at each: nobody else is answered while a million of them are validated.
+                check_number(len(products), self.app.state.service.settings)
         return self._json
 
 

@@ -7,6 +7,7 @@ confidence, decision and runner-up. https://github.com/open-inference/open-infer
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -22,6 +23,7 @@ from api.champions import Champion
 from api.exchange import exchange_of
 from api.operations import version as own_version
 from api.problems import BodyRefusal, FieldProblem, Refusal, document, invalid, of_validation, pointer_to
+from api.products import Steps, check_number
 from api.service import service_of
 
 __all__ = ["router"]
@@ -206,9 +208,10 @@ async def model_infer(request: Request, name: Name, body: InferenceRequest, vers
         number = wanted.index(unknown[0])
         detail = f"there is no output '{unknown[0][:80]}'; there are {', '.join(OUTPUTS)}"
         raise invalid([FieldProblem(pointer=pointer_to("outputs", number, "name"), detail=detail)])
+    service = service_of(request)
+    check_number(body.inputs[0].shape[0], service.settings)
     products = _products(body.inputs)
-    place: tuple[str | int, ...] = ("inputs", 0, "data")
-    answers = await service_of(request).answer(request, champion, products, lambda number: (*place, number))
+    answers = await service.answer(request, champion, products, partial(_place, body.inputs))
     outputs = [
         {"name": output, "datatype": OUTPUTS[output], "shape": [len(answers)], "data": answers.column(output)}
         for output in wanted
@@ -250,6 +253,19 @@ def _products(inputs: list[Tensor]) -> list[dict[str, Any]]:
     return products
 
 
+def _place(inputs: list[Tensor], product: int, steps: Steps) -> Steps:
+    """Where the value of a product's field stands among the tensors."""
+    number = next((number for number, tensor in enumerate(inputs) if tensor.name in steps[:1]), None)
+    if number is None:
+        return ("inputs", *steps) if steps else ("inputs", 0, "data", product)
+    tensor, entry = inputs[number], steps[1:]
+    width = tensor.shape[1] if len(tensor.shape) == 2 else 1
+    if width == 1 or len(tensor.data) == tensor.shape[0]:
+        return ("inputs", number, "data", product, *entry)
+    first = product * width  # flat: as many values a product as the shape says
+    return ("inputs", number, "data", *((first + int(entry[0]),) if entry else ()))
+
+
 def _tensor_problem(tensor: Tensor, rows: int) -> tuple[str, str] | None:
     if tensor.datatype not in _DATATYPES:
         return "datatype", f"there is no datatype '{tensor.datatype[:40]}'"
@@ -259,7 +275,9 @@ def _tensor_problem(tensor: Tensor, rows: int) -> tuple[str, str] | None:
     nested = len(tensor.data) == rows and all(type(value) is list for value in tensor.data)
     if nested and all(len(value) == width for value in tensor.data):
         return None
-    if nested or len(tensor.data) != rows * width:
+    if nested:
+        return "data", f"has a list that does not hold {width} values, as its shape asks for"
+    if len(tensor.data) != rows * width:
         return "data", f"holds {len(tensor.data)} values, its shape asks for {rows * width}"
     return None
 

@@ -10,10 +10,24 @@ from catalogs.asked import product_problems
 from catalogs.spec import CatalogSpec
 from core.settings import Settings
 
-__all__ = ["check_products"]
+__all__ = ["Place", "Steps", "check_number", "check_products"]
 
-Place = Callable[[int], tuple[str | int, ...]]
-"""Number of a product to the steps that lead to it in the body."""
+Steps = tuple[str | int, ...]
+"""A way through a body: keys and positions."""
+
+Place = Callable[[int, Steps], Steps]
+"""Number of a product, and the way to something in it, to the way to that in the body."""
+
+
+def check_number(products: int, settings: Settings) -> None:
+    """Refuse more products than one request may hold.
+
+    Raises:
+        BodyRefusal: 413.
+    """
+    if products > settings.api_max_products:
+        detail = f"{products:,} products, the most in one request are {settings.api_max_products:,}"
+        raise BodyRefusal(413, detail, hint="send them in several requests, or stream them as application/x-ndjson")
 
 
 def check_products(products: Sequence[Any], spec: CatalogSpec, settings: Settings, place: Place) -> None:
@@ -29,14 +43,12 @@ def check_products(products: Sequence[Any], spec: CatalogSpec, settings: Setting
         BodyRefusal: 413 too many products; 422 none, or some that are not usable, each named.
     """
     if not products:
-        raise invalid([FieldProblem(pointer=pointer_to(*place(0)[:-1]), detail="holds no product")])
-    if len(products) > settings.api_max_products:
-        detail = f"{len(products):,} products, the most in one request are {settings.api_max_products:,}"
-        raise BodyRefusal(413, detail, hint="send them in several requests, or stream them as application/x-ndjson")
+        raise invalid([FieldProblem(pointer=pointer_to(*place(0, ())[:-1]), detail="holds no product")])
+    check_number(len(products), settings)
     problems: list[FieldProblem] = []
     for number, product in enumerate(products):
         for steps, detail in product_problems(product, spec, settings.api_max_text_chars):
-            problems.append(FieldProblem(pointer=pointer_to(*place(number), *steps), detail=detail))
+            problems.append(FieldProblem(pointer=pointer_to(*place(number, steps)), detail=detail))
         if len(problems) > MOST_FIELDS:
             break
     if problems:

@@ -116,7 +116,9 @@ async def predict(
         return ndjson.stream(request, service, champion, reasons=reasons)
     body = await JsonRequest(request.scope, request.receive).json()
     products, prefix = _products_of(body)
-    answers = await service.answer(request, champion, products, lambda n: (*prefix, n), reasons=reasons)
+    answers = await service.answer(
+        request, champion, products, lambda number, steps: (*prefix, number, *steps), reasons=reasons
+    )
     record = champion.record
     head = orjson.dumps({"catalog": record.catalog, "model_version": record.version, "model_digest": record.digest})
     return Response(head[:-1] + b',"predictions":' + answers.json() + b"}", media_type="application/json")

@@ -193,6 +193,15 @@ def wait_for(happened: Callable[[], bool], seconds: float, log: Path | None = No
         time.sleep(0.05)
 
 
+def accepts(port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 def _answers(server: Server) -> bool:
     if server.process.poll() is not None:
         raise AssertionError(f"the server ended:\n{server.log.read_text()[-3000:]}")

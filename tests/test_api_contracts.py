@@ -90,50 +90,29 @@ ELO7 = "/v1/categorize"
 ASOS = "/infer"
 NEWSGROUPS = "/prediction"
 AMAZON = "/v1/main_cat"
-LONG = "x" * 200_001
-BAD = [
+BAD = [  # what each contract asks for beside what test_api_bad_input.py sends to all
     # route, body, the pointer that the answer names
-    (ELO7, b"", ""),
-    (ELO7, b"{", ""),
     (ELO7, b'{"products": [{"title": "a"}]', ""),
-    (ELO7, b'{"products": [{"title": "a", "price": NaN}]}', ""),
-    (ELO7, b'{"products": [{"title": "\xff\xfe"}]}', ""),
-    (ELO7, b"null", ""),
-    (ELO7, b"7", ""),
     (ELO7, b'[{"title": "a"}]', ""),
     (ELO7, b"{}", "/products"),
     (ELO7, b'{"products": null}', "/products"),
     (ELO7, b'{"products": "Lembrancinha"}', "/products"),
-    (ELO7, b'{"products": []}', "/products"),
     (ELO7, b'{"products": [{}]}', "/products/0/title"),
     (ELO7, b'{"products": [{"title": "a"}, {"title": null}]}', "/products/1/title"),
-    (ELO7, b'{"products": [{"title": 7}]}', "/products/0/title"),
     (ELO7, b'{"products": [{"title": ["a"]}]}', "/products/0/title"),
     (ELO7, b'{"products": [{"title": ""}]}', "/products/0/title"),
     (ELO7, b'{"products": ["a"]}', "/products/0"),
     (ELO7, b'{"products": [{"title": "a", "price": {}}]}', "/products/0/price"),
-    (ELO7, b'{"products": [{"title": "' + LONG.encode() + b'"}]}', "/products/0/title"),
-    (ELO7, b'{"products": ' + b"[" * 100_000, ""),
     (ELO7, b'{"products": ' + b"[" * 900 + b"]" * 900 + b"}", "/products/0"),
-    (NEWSGROUPS, b"{", ""),
     (NEWSGROUPS, b"[]", ""),
     (NEWSGROUPS, b"{}", "/text"),
-    (NEWSGROUPS, b'{"text": null}', "/text"),
-    (NEWSGROUPS, b'{"text": 7}', "/text"),
     (NEWSGROUPS, b'{"text": ["a"]}', "/text"),
     (NEWSGROUPS, b'{"text": ""}', "/text"),
-    (NEWSGROUPS, b'{"text": " \\n"}', "/text"),
-    (NEWSGROUPS, b'{"text": "' + LONG.encode() + b'"}', "/text"),
     (ASOS, b"{}", ""),
-    (ASOS, b"[]", ""),
-    (ASOS, b'[{"name": "a", "description": "b"}]', "/0/product_id"),
     (ASOS, b'[{"name": "a", "description": null, "product_id": 1}]', "/0/description"),
-    (ASOS, b'[{"name": 1, "description": "b", "product_id": 1}]', "/0/name"),
     (ASOS, b'[{"name": "", "description": "", "product_id": 1}]', "/0"),
     (ASOS, b'[{"name": "a", "description": "b", "product_id": {}}]', "/0/product_id"),
-    (AMAZON, b"[]", ""),
     (AMAZON, b"{}", ""),
-    (AMAZON, b'{"title": 7}', "/title"),
     (AMAZON, b'{"title": "a", "also_buy": [1]}', "/also_buy/0"),
 ]
 STATUS = {ELO7: 400, NEWSGROUPS: 405, ASOS: 422, AMAZON: 422}
@@ -151,24 +130,10 @@ def test_a_bad_body_gets_the_status_of_the_contract_and_the_name_of_the_field(
     assert said["request_id"] == answer.headers["x-request-id"]
 
 
-@pytest.mark.parametrize("route", STATUS)
-def test_another_content_type_is_refused_with_what_to_send(server: Server, route: str):
-    answer = server.client.post(route, content=b'{"text": "a"}', headers={"Content-Type": "text/csv"})
-    assert answer.status_code == {ELO7: 400, NEWSGROUPS: 405}.get(route, 415)
-    assert "application/json" in answer.json()["hint"]
-
-
 def test_a_missing_content_type_is_taken_for_json(server: Server):
     request = server.client.build_request("POST", NEWSGROUPS, content=b'{"text": "puck"}')
     request.headers.pop("content-type", None)
     assert server.client.send(request).json() == {"label": "hockey"}
-
-
-@pytest.mark.parametrize("route", STATUS)
-def test_a_body_beyond_the_limit_is_refused(server: Server, route: str):
-    answer = server.client.post(route, content=b'{"text": "' + b"x" * (17 << 20) + b'"}', headers=JSON)
-    assert answer.status_code == {ELO7: 400, NEWSGROUPS: 405}.get(route, 413)
-    assert "16 MiB" in answer.json()["detail"]
 
 
 def test_more_products_than_allowed_are_refused(server: Server):
@@ -176,12 +141,6 @@ def test_more_products_than_allowed_are_refused(server: Server):
     assert answer.status_code == 400
     assert "51 products" in answer.json()["detail"]
     assert post(server, ASOS, [{"name": "a", "description": "b", "product_id": 1}] * 51).status_code == 413
-
-
-def test_a_million_products_are_refused_and_the_others_served(server: Server):
-    body = b'{"products": [' + b",".join([b'{"title": "colar"}'] * 1_000_000) + b"]}"
-    assert server.client.post(ELO7, content=body, headers=JSON).status_code == 400
-    assert post(server, ELO7, {"products": [{"title": "colar prata"}]}).status_code == 200
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v1/categorize", 400), ("/prediction", 405)])

@@ -17,7 +17,7 @@ import pytest
 
 from core.errors import UsageError
 from core.settings import Settings
-from tests.api_server import PROJECT, Server, fill, living_in, running, shared_home, wait_for, write_sources
+from tests.api_server import PROJECT, Server, accepts, fill, living_in, running, shared_home, wait_for, write_sources
 from warehouse import registry
 from warehouse.runs import open_run
 
@@ -97,15 +97,6 @@ def read_to_end(wire: socket.socket) -> bytes:
             break
         received += more
     return received
-
-
-def accepts(port: int) -> bool:
-    """Whether somebody listens there."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_a_new_champion_and_a_rollback_are_served_within_five_seconds_and_no_request_is_lost(

@@ -68,5 +68,5 @@ class Department(BaseModel):
 async def main_cat(body: AmazonProduct, request: Request) -> Response:
     """The department; `category` and `main_cat` in the body are ignored."""
     product = body.model_dump(exclude={"image"}, exclude_none=True)
-    labels = await service_of(request).labels(request, "amazon", [product], lambda _: ())
+    labels = await service_of(request).labels(request, "amazon", [product], lambda _, steps: steps)
     return Response(orjson.dumps({"main_cat": labels[0]}), media_type="application/json")

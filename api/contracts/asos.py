@@ -53,7 +53,7 @@ async def dress_patterns(
 ) -> Response:
     """The pattern of each product, in the order given, with its id."""
     products = [{"name": product.name, "description": product.description} for product in body]
-    labels = await service_of(request).labels(request, "asos", products, lambda number: (number,))
+    labels = await service_of(request).labels(request, "asos", products, lambda number, steps: (number, *steps))
     patterns = [
         {"pattern": label, "product_id": product.product_id} for label, product in zip(labels, body, strict=True)
     ]

@@ -49,5 +49,7 @@ class Categories(BaseModel):
 async def categorize(body: Products, request: Request) -> Response:
     """The category of each product, in the order given."""
     products = [{"title": product.title, **(product.model_extra or {})} for product in body.products]
-    labels = await service_of(request).labels(request, "elo7", products, lambda number: ("products", number))
+    labels = await service_of(request).labels(
+        request, "elo7", products, lambda number, steps: ("products", number, *steps)
+    )
     return Response(orjson.dumps({"categories": labels}), media_type="application/json")

@@ -39,5 +39,5 @@ class Label(BaseModel):
 )
 async def label_post(body: Post, request: Request) -> Response:
     """The label of a post."""
-    labels = await service_of(request).labels(request, "newsgroups", [{"text": body.text}], lambda _: ())
+    labels = await service_of(request).labels(request, "newsgroups", [{"text": body.text}], lambda _, steps: steps)
     return Response(orjson.dumps({"label": labels[0]}), media_type="application/json")
