@@ -163,30 +163,32 @@ async def server_ready(request: Request) -> dict[str, bool]:
 
 
 @router.get("/models/{name}", summary="A model", response_model=ModelMetadata, responses=_NOT_THERE)
+async def model_metadata(request: Request, name: Name) -> Response:
+    """Inputs and outputs of a catalogue's champion."""
+    return _metadata(name, _champion(request, name))
+
+
 @router.get(
     "/models/{name}/versions/{version}",
     summary="A version of a model",
     response_model=ModelMetadata,
     responses=_NOT_THERE,
 )
-async def model_metadata(request: Request, name: Name, version: Version | None = None) -> Response:
-    """Inputs and outputs of a catalogue's champion."""
-    champion = _champion(request, name, version)
-    inputs = [
-        {"name": field.column, "datatype": "FP64" if field.kind == "number" else "BYTES", "shape": [-1, -1]}
-        for field in champion.spec.fields
-    ]
-    outputs = [{"name": output, "datatype": datatype, "shape": [-1]} for output, datatype in OUTPUTS.items()]
-    record = champion.record
-    return _json(
-        {"name": name, "versions": [record.version], "platform": "aisle_linear", "inputs": inputs, "outputs": outputs}
-    )
+async def model_metadata_of_version(request: Request, name: Name, version: Version) -> Response:
+    """Inputs and outputs of a catalogue's champion, if that is its version."""
+    return _metadata(name, _champion(request, name, version))
 
 
 @router.get("/models/{name}/ready", summary="Is it loaded?", responses=_NOT_THERE)
-@router.get("/models/{name}/versions/{version}/ready", summary="Is this version loaded?", responses=_NOT_THERE)
-async def model_ready(request: Request, name: Name, version: Version | None = None) -> dict[str, Any]:
+async def model_ready(request: Request, name: Name) -> dict[str, Any]:
     """Whether a catalogue's champion is in memory."""
+    _champion(request, name)
+    return {"name": name, "ready": True}
+
+
+@router.get("/models/{name}/versions/{version}/ready", summary="Is this version loaded?", responses=_NOT_THERE)
+async def model_ready_of_version(request: Request, name: Name, version: Version) -> dict[str, Any]:
+    """Whether this version is a catalogue's champion, and in memory."""
     _champion(request, name, version)
     return {"name": name, "ready": True}
 
@@ -194,15 +196,35 @@ async def model_ready(request: Request, name: Name, version: Version | None = No
 @router.post(
     "/models/{name}/infer", summary="Labels", response_model=InferenceResponse, responses=_NOT_THERE | _BAD_BODY
 )
+async def model_infer(request: Request, name: Name, body: InferenceRequest) -> Response:
+    """Label, confidence, decision and runner-up of each product, in order."""
+    return await _infer(request, name, _champion(request, name), body)
+
+
 @router.post(
     "/models/{name}/versions/{version}/infer",
     summary="Labels by a version",
     response_model=InferenceResponse,
     responses=_NOT_THERE | _BAD_BODY,
 )
-async def model_infer(request: Request, name: Name, body: InferenceRequest, version: Version | None = None) -> Response:
-    """Label, confidence, decision and runner-up of each product, in order."""
-    champion = _champion(request, name, version)
+async def model_infer_of_version(request: Request, name: Name, version: Version, body: InferenceRequest) -> Response:
+    """The same by this version, if it is the champion."""
+    return await _infer(request, name, _champion(request, name, version), body)
+
+
+def _metadata(name: str, champion: Champion) -> Response:
+    inputs = [
+        {"name": field.column, "datatype": "FP64" if field.kind == "number" else "BYTES", "shape": [-1, -1]}
+        for field in champion.spec.fields
+    ]
+    outputs = [{"name": output, "datatype": datatype, "shape": [-1]} for output, datatype in OUTPUTS.items()]
+    versions = [champion.record.version]
+    return _json(
+        {"name": name, "versions": versions, "platform": "aisle_linear", "inputs": inputs, "outputs": outputs}
+    )
+
+
+async def _infer(request: Request, name: str, champion: Champion, body: InferenceRequest) -> Response:
     wanted = [output.name for output in body.outputs or []] or list(OUTPUTS)
     if unknown := [output for output in wanted if output not in OUTPUTS]:
         number = wanted.index(unknown[0])
@@ -220,7 +242,7 @@ async def model_infer(request: Request, name: Name, body: InferenceRequest, vers
     return _json(said if body.id is None else {**said, "id": body.id})
 
 
-def _champion(request: Request, name: str, version: str | None) -> Champion:
+def _champion(request: Request, name: str, version: str | None = None) -> Champion:
     champion = service_of(request).champions.of(name)
     if version is not None and version != champion.record.version:
         hint = f"version {champion.record.version} is served; versions before it are in the warehouse's views"

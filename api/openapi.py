@@ -63,8 +63,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def _name(made: dict[str, Any], route: APIRoute) -> None:
     """Call operations like their functions, for that is what the methods of generated clients are called."""
     for method in route.methods or ():
-        name = f"{route.name}_of_version" if "{version}" in route.path else route.name
-        made["paths"][route.path_format][method.lower()]["operationId"] = name
+        made["paths"][route.path_format][method.lower()]["operationId"] = route.name
 
 
 def _add_shapes(made: dict[str, Any]) -> None:

@@ -133,7 +133,7 @@ async def predict(
 async def get_prediction(
     request: Request,
     name: Name,
-    product_id: Annotated[str, Path(description="Id of a product.", examples=["p0000001"])],
+    product_id: Annotated[str, Path(description="Id of a product.", examples=["D000-0000001"])],
 ) -> Response:
     """The product's row of the SQL view `predictions`: what the last recorded run left, a person's word included."""
     service = service_of(request)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, model_validator
 
 from api.bodies import contract_route
 from api.problems import BODY_REFUSALS, NO_CHAMPION, documented
@@ -41,7 +41,7 @@ class AmazonProduct(BaseModel):
     description: str | list[str] | None = None
     feature: str | list[str] | None = None
     brand: str | None = None
-    price: str | float | None = None
+    price: str | StrictFloat | None = None
     also_buy: str | list[str] | None = None
     also_view: str | list[str] | None = None
     image: Any = Field(None, description="Not read.")
