@@ -219,9 +219,7 @@ def _metadata(name: str, champion: Champion) -> Response:
     ]
     outputs = [{"name": output, "datatype": datatype, "shape": [-1]} for output, datatype in OUTPUTS.items()]
     versions = [champion.record.version]
-    return _json(
-        {"name": name, "versions": versions, "platform": "aisle_linear", "inputs": inputs, "outputs": outputs}
-    )
+    return _json({"name": name, "versions": versions, "platform": "aisle_linear", "inputs": inputs, "outputs": outputs})
 
 
 async def _infer(request: Request, name: str, champion: Champion, body: InferenceRequest) -> Response:

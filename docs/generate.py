@@ -1,4 +1,5 @@
-"""Writes the pages of docs/ that come from the code: commands, settings, recipes; and what was found on the real sets.
+"""Writes what comes from elsewhere: commands, settings and recipes from the code, what was found on the real sets, and
+the requests of deploy/requests.http as curl lines and for Postman.
 
 scripts/docs runs it. The figures of the last page are those kept in benchmarks/results/analysis.json.
 """
@@ -18,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from docs import analyse
+from docs import analyse, requests
 
 DOCS = Path(__file__).resolve().parent
 WIDTH = "110"
@@ -27,15 +28,23 @@ WIDTH = "110"
 
 def main() -> int:
     """Write the generated pages; with --check only compare them. Returns 1 when one was out of date there."""
-    pages = {"cli.md": cli_page(), "settings.md": settings_page(), "recipes.md": recipes_page()}
-    pages["analysis.md"] = analyse.render(analyse.figures())
-    old = [name for name, text in pages.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != text]
-    for name in old:
+    written = requests.read()
+    pages = {
+        DOCS / "cli.md": cli_page(),
+        DOCS / "settings.md": settings_page(),
+        DOCS / "recipes.md": recipes_page(),
+        DOCS / "analysis.md": analyse.render(analyse.figures()),
+        requests.DEPLOY / "requests.sh": requests.as_curl(written),
+        requests.DEPLOY / "postman_collection.json": requests.as_postman(written),
+    }
+    old = [page for page, text in pages.items() if not page.exists() or page.read_text(encoding="utf-8") != text]
+    for page in old:
+        name = page.relative_to(DOCS.parent)
         if "--check" in sys.argv[1:]:
-            print(f"docs/{name} is out of date: run scripts/docs")
+            print(f"{name} is out of date: run scripts/docs")
         else:
-            (DOCS / name).write_text(pages[name], encoding="utf-8")
-            print(f"wrote docs/{name}")
+            page.write_text(pages[page], encoding="utf-8")
+            print(f"wrote {name}")
     return 1 if old and "--check" in sys.argv[1:] else 0
 
 

@@ -160,6 +160,7 @@ def running(
     folder: Path = PROJECT,
     host: str = "127.0.0.1",
     command: list[str] | None = None,
+    python: str | Path = sys.executable,
     **settings: str,
 ) -> Iterator[Server]:
     """A server over `home`, stopped in the end. `settings` are AISLE_* variables, without the prefix."""
@@ -169,7 +170,7 @@ def running(
     start = command or ["-m", "uvicorn", app, "--no-access-log"]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, *start, "--host", host, "--port", str(port)],
+            [python, *start, "--host", host, "--port", str(port)],
             cwd=folder,
             env={**clean, "AISLE_HOME": str(home), **own},
             stdout=out,

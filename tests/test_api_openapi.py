@@ -19,7 +19,6 @@ from api.openapi import describe
 from tests.api_server import PROJECT, Server, running, shared_home
 
 
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = shared_home(tmp_path_factory.getbasetemp())
@@ -101,14 +100,14 @@ def test_every_operation_says_what_it_does_and_its_examples_run(server: Server, 
 
 def schemathesis(server: Server, folder: Path, examples: int, seed: int) -> None:
     """Call every route with what the document allows, and with what it does not; see schemathesis.toml."""
+    words = f"run {PROJECT}/docs/openapi.json --url {server.url} --max-examples {examples} --seed {seed}".split()
     found = subprocess.run(
-        [sys.executable, "-m", "schemathesis.cli", "--config-file", PROJECT / "tests" / "schemathesis.toml"]
-        + ["run", PROJECT / "docs" / "openapi.json", "--url", server.url]
-        + ["--max-examples", str(examples), "--seed", str(seed)],
+        [sys.executable, "-m", "schemathesis.cli", "--config-file", PROJECT / "tests" / "schemathesis.toml", *words],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,
+        check=False,
     )
     assert found.returncode == 0, found.stdout + found.stderr
     assert f"Tested: {len(operations())}" in found.stdout, found.stdout
@@ -122,7 +121,7 @@ def test_nothing_that_is_sent_gets_a_fault_or_an_answer_that_is_not_documented(s
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_nothing_of_much_more_that_is_sent_does_either(server: Server, tmp_path: Path, seed: int):
-    schemathesis(server, tmp_path, examples=300, seed=seed)
+    schemathesis(server, tmp_path, examples=100, seed=seed)
 
 
 @pytest.mark.parametrize(("method", "path"), [operation for operation in operations() if "{" in operation[1]])
@@ -154,23 +153,3 @@ def test_every_route_metric_and_limit_is_in_the_docs():
             assert f"AISLE_{setting.upper()}" in page, setting
     for path in ("/v1/categorize", "/infer", "/prediction", "/v1/main_cat"):
         assert f"`POST {path}`" in contracts
-
-
-def written_requests() -> list[Any]:
-    """Requests of deploy/requests.http: name, method, path, headers, body."""
-    text = (PROJECT / "deploy" / "requests.http").read_text(encoding="utf-8")
-    found = []
-    for part in text.split("\n### ")[1:]:
-        name, _, rest = part.partition("\n")
-        head, _, body = rest.partition("\n\n")
-        first, *headers = head.splitlines()
-        method, address = first.split(" ", 1)
-        pairs = dict(line.split(": ", 1) for line in headers)
-        found.append(pytest.param(method, address.removeprefix("{{host}}"), pairs, body.strip(), id=name))
-    return found
-
-
-@pytest.mark.parametrize(("method", "path", "headers", "body"), written_requests())
-def test_every_written_request_runs(server: Server, method: str, path: str, headers: dict[str, str], body: str):
-    answer = server.client.request(method, path, headers=headers, content=body.encode() or None)
-    assert answer.status_code == 200, answer.text

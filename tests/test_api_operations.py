@@ -81,9 +81,9 @@ class Asking(threading.Thread):
         return next((when for when, seen in self.versions if seen == version and when > after), None)
 
 
-def slow_request(server: Server, sent: bytes, length: int) -> socket.socket:
+def slow_request(server: Server, sent: bytes, length: int, kind: str = "application/json") -> socket.socket:
     wire = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-    head = f"POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
     wire.sendall(head.encode() + sent)
     return wire
 
@@ -152,9 +152,16 @@ def test_it_starts_with_no_champion_says_what_to_do_and_serves_the_first_one_una
         assert server.client.post("/prediction", json={"text": "puck goalie"}).json() == {"label": "hockey"}
 
 
-def test_it_starts_inside_its_own_folder_too(shared: Path, tmp_path: Path):
-    with running(shared, tmp_path / "log", app="main:app", folder=PROJECT / "api") as server:
+def test_it_starts_inside_its_own_folder_too_and_anew_when_its_code_changes(shared: Path, tmp_path: Path):
+    checkout = tmp_path / "project"
+    for part in ("api", "catalogs", "classifier", "core", "warehouse"):
+        shutil.copytree(PROJECT / part, checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
+    command = ["-m", "uvicorn", "main:app", "--reload", "--no-access-log"]
+    with running(shared, tmp_path / "log", command=command, folder=checkout / "api") as server:
         assert server.client.post(PATH, json=[PRODUCT]).status_code == 200
+        main = checkout / "api" / "main.py"
+        main.write_text(main.read_text() + "\napp.version = 'changed'\napp.openapi_schema = {'changed': True}\n")
+        wait_for(lambda: b"changed" in server.client.get("/openapi.json").content, 30, server.log)
 
 
 def test_aisle_serve_runs_several_workers_whose_metrics_are_one(shared: Path, tmp_path: Path):
@@ -175,19 +182,28 @@ def test_neither_orchestration_nor_validation_nor_training_libraries_are_loaded(
     assert result.stdout.strip() == "[]"
 
 
-def test_what_was_begun_is_finished_when_it_is_told_to_stop(shared: Path, tmp_path: Path):
-    body = b'[{"title":"oak shelf"}]'
-    with running(shared, tmp_path / "log") as server, slow_request(server, body[:5], len(body)) as wire:
-        begun = "aisle_http_requests_in_progress 2.0"  # that one, and the one that asks for metrics
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_was_begun_is_finished_when_it_is_told_to_stop(shared: Path, tmp_path: Path, workers: int):
+    body, lines = b'[{"title":"oak shelf"}]', b'{"title":"oak"}\n{"title":"train"}'
+    command = ["-m", "aisle", "serve", "--workers", str(workers)]
+    with (
+        running(shared, tmp_path / "log", command=command) as server,
+        slow_request(server, body[:5], len(body)) as wire,
+        slow_request(server, lines[:20], len(lines), "application/x-ndjson") as stream,
+    ):
+        begun = "aisle_http_requests_in_progress 3.0"  # these, and the one that asks for metrics
         wait_for(lambda: begun in server.client.get("/metrics").text, 10)
         server.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: not accepts(server.port), 10)
+        wait_for(lambda: "Shutting down" in server.log.read_text(), 10)
         wire.sendall(body[5:])
-        answer = read_to_end(wire)
+        stream.sendall(lines[20:])
+        answer, answers = read_to_end(wire), read_to_end(stream)
         assert answer.startswith(b"HTTP/1.1 200")
         assert b'"label"' in answer
-        # uvicorn ends by the signal that it was stopped with, once it has finished.
-        assert server.stop() in {0, -signal.SIGTERM}
+        assert answers.startswith(b"HTTP/1.1 200")
+        assert answers.count(b'"label"') == 2
+        assert server.stop() == 0
+        assert not accepts(server.port)
 
 
 def test_a_key_is_asked_for_where_there_are_keys(shared: Path, tmp_path: Path):

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from tests.api_server import running, shared_home
+
 PROJECT = Path(__file__).resolve().parent.parent
 LEVELS = ("api", "pipeline", "dev")
 SCRIPTS = [*sorted((PROJECT / "scripts").iterdir()), PROJECT / ".ci" / "run"]
@@ -144,6 +146,27 @@ def test_a_half_made_venv_is_made_anew_and_works(tmp_path: Path):
     assert Path(found.stdout.strip()).is_relative_to(project)
     assert (project / ".venv" / "bin" / "aisle").exists()
     assert install(project, "api").stdout == ""
+
+
+@pytest.mark.slow
+def test_what_the_api_needs_is_enough_to_serve(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
+    """As the test above, it downloads what is not in the installer's cache."""
+    home = shared_home(tmp_path_factory.getbasetemp())
+    project = copy_of_the_project(tmp_path)
+    assert install(project, "api").returncode == 0
+    python = project / ".venv" / "bin" / "python"
+    for heavy in ("prefect", "great_expectations", "evidently", "pandas"):
+        found = subprocess.run([python, "-c", f"import {heavy}"], capture_output=True, text=True, check=False)
+        assert f"No module named '{heavy}'" in found.stderr
+    command = ["-m", "aisle", "serve"]
+    with running(home, tmp_path / "log", python=python, command=command, folder=project) as server:
+        assert server.client.get("/ready").status_code == 200
+        products = [{"title": "oak shelf"}] * 100
+        assert server.client.post("/v1/catalogs/demo/predictions", json=products[:1]).status_code == 200
+        assert server.client.post("/v1/catalogs/demo/predictions", json=products).status_code == 200
+        assert server.client.get("/v1/catalogs/demo/predictions/D000-0000001").status_code == 200
+        assert server.client.post("/prediction", json={"text": "puck goalie"}).json() == {"label": "hockey"}
+        assert server.client.get("/metrics").status_code == 200
 
 
 def test_the_wheel_holds_all_that_is_not_python_too(tmp_path: Path):
