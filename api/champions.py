@@ -26,7 +26,7 @@ from classifier.artifact import load
 from classifier.model import Model
 from core.errors import AisleError, ArtifactDamaged, NoChampion, did_you_mean
 from warehouse.home import Home
-from warehouse.policy import ASKED, SHOWN, published_policy, shown, thresholds_of
+from warehouse.policy import ASKED, SHOWN, decide_by, published_policy, shown, thresholds_of
 from warehouse.registry import ModelRecord, published_champion
 
 __all__ = ["FEW", "Champion", "Champions"]
@@ -72,36 +72,29 @@ class Champion:
             products: JSON objects, keyed as the rows of a source.
             reasons: whether to explain.
         """
-        version = self.record.version
         if len(products) > FEW:
             frame = normalise_records(products, self.spec)
             answers = self.model.predict(frame, reasons=reasons, threads=1)
-            said = answers.select(ASKED).iter_rows()
-            shown_rows = pl.DataFrame([self._shown(*one) for one in said], schema=SHOWN, orient="row")
-            versions = pl.Series("model_version", [version] * len(products))
+            decided = decide_by(answers, self.limits)
+            versions = pl.Series("model_version", [self.record.version] * len(products))
             kept = answers.drop("label", "label_path", "confidence")
-            return Answers(kept.hstack([frame["product_id"], *shown_rows, versions]))
+            return Answers(kept.hstack([frame["product_id"], *decided, versions]))
         rows = [product_of(product, self.spec) for product in products]
         said_rows = self.model.predict_rows(rows, reasons=reasons)
-        return Answers(
-            [
-                {
-                    "product_id": row["product_id"],
-                    **dict(zip(SHOWN, self._shown(*(one[name] for name in ASKED)), strict=True)),
-                    "confidence_path": one["confidence_path"],
-                    "runner_up": one["runner_up"],
-                    "runner_up_confidence": one["runner_up_confidence"],
-                    "reasons": one["reasons"],
-                    "model_version": version,
-                }
-                for row, one in zip(rows, said_rows, strict=True)
-            ]
-        )
+        return Answers([self._answer(row["product_id"], one) for row, one in zip(rows, said_rows, strict=True)])
 
-    def _shown(
-        self, label: str, path: list[str], confidence: float, confidence_path: list[float]
-    ) -> tuple[str, list[str], float, list[str], int, str]:
-        return shown(label, path, confidence, confidence_path, self.limits.get(label, ()))
+    def _answer(self, product_id: str | None, said: dict[str, Any]) -> dict[str, Any]:
+        label, path, confidence, levels = (said[name] for name in ASKED)
+        decided = shown(label, path, confidence, levels, self.limits.get(label, ()))
+        return {
+            "product_id": product_id,
+            **dict(zip(SHOWN, decided, strict=True)),
+            "confidence_path": said["confidence_path"],
+            "runner_up": said["runner_up"],
+            "runner_up_confidence": said["runner_up_confidence"],
+            "reasons": said["reasons"],
+            "model_version": self.record.version,
+        }
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import accuracy, bulk, calibration, fields, labels, paths, single, solvers, training, vectoriser
+from benchmarks import accuracy, api, bulk, calibration, fields, labels, paths, single, solvers, training, vectoriser
 from benchmarks.machine import describe
 from benchmarks.options import Options
 from benchmarks.results import Report, write
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Options], Report], str]] = {
     "paths": (paths.run, "labels that are paths, beside a flat classifier and hiclass"),
     "labels": (labels.run, "text to labels in memory, beside scikit-learn and fastText"),
     "training": (training.run, "`aisle train` beside scikit-learn and fastText (1.25 million products)"),
+    "api": (api.run, "requests a second of `aisle serve`, its latency, memory and start, beside FastAPI + joblib"),
     "bulk": (bulk.run, "a file to predictions in SQL, and the peak memory (1.25 million products)"),
 }
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in asked.names or BENCHMARKS:
         machine = describe()
         with tempfile.TemporaryDirectory(prefix="bench-", dir=asked.temporary) as folder:
-            options = Options(Path(folder), asked.rows, asked.repeats)
+            options = Options(Path(folder), asked.rows, asked.repeats, asked.minutes)
             try:
                 report = BENCHMARKS[name][0](options)
             except Exception as error:  # noqa: BLE001 - the others are still worth having
@@ -61,17 +62,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure Aisle beside its rivals, on the same rows and two cores; write a table and a plot.",
         epilog=f"benchmarks:\n{listed}\n\n"
         "examples:\n"
-        "  scripts/bench                        all, at full size: about an hour, 12 GiB of memory, 10 GB of disk\n"
+        "  scripts/bench                        all, at full size: 90 minutes, 12 GiB of memory, 10 GB of disk\n"
         "  scripts/bench single vectoriser      these two\n"
         "  scripts/bench bulk --rows 50000      a quick look\n\n"
-        "fastText is measured where its command is installed (Debian: apt-get install fasttext), hiclass and MAPIE\n"
-        "where they are (pip install hiclass mapie). Real sets are used\n"
+        "fastText is measured where its command is installed (Debian: apt-get install fasttext), the API where wrk is\n"
+        "(apt-get install wrk), hiclass and MAPIE where they are (pip install hiclass mapie). Real sets are used\n"
         "where they lie beside the project (../shared/data); a row that could not be measured says so. Nothing else\n"
         "should run meanwhile: the results say how busy the machine was.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")
     parser.add_argument("--rows", type=int, metavar="N", help="products, instead of each benchmark's own size")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="passes of what is cheap (default: 3)")
+    parser.add_argument("--minutes", type=float, default=10.0, metavar="N", help="load on the API (default: 10)")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="default: benchmarks/results")
     parser.add_argument("--temporary", type=Path, metavar="FOLDER", help="where there is room (default: the system's)")
     return parser

@@ -17,11 +17,13 @@ class Options:
         folder: temporary files; removed afterwards.
         rows: products to measure with; None for the benchmark's own size.
         repeats: times that a cheap measurement is made; the median counts.
+        minutes: how long the API's memory is watched under load; its other loads are never longer than that either.
     """
 
     folder: Path
     rows: int | None = None
     repeats: int = 3
+    minutes: float = 10.0
 
     def size(self, default: int, *, most: int | None = None) -> int:
         """Rows to use where the benchmark's own size is `default`."""

@@ -16,6 +16,19 @@ from tests.conftest import PROJECT
 
 ROWS = 400
 PROMISED = {
+    "api": [
+        "Aisle linear-fast, one worker: single",
+        "Aisle linear-fast, one worker: batches",
+        "Aisle linear-fast, one worker: batches, labels only",
+        "Aisle linear-fast, one worker: started",
+        "Aisle linear-fast, two workers: single",
+        "Aisle linear, one worker: single",
+        "Aisle linear, two workers: batches",
+        "Aisle linear, one worker: 0.02 minutes of both",
+        "plain: FastAPI + joblib: started",
+        "plain: FastAPI + joblib: single",
+        "plain: FastAPI + joblib: batches",
+    ],
     "bulk": [
         "Aisle linear-fast, 400",
         "Aisle linear-fast, 32",
@@ -58,7 +71,8 @@ REAL = ["newsgroups", "asos", "elo7", "gpc", "myntra", "amazon_india"]
 
 
 def measure(name: str, folder: Path) -> dict:
-    assert main([name, "--rows", str(ROWS), "--repeats", "1", "--results", str(folder)]) == 0
+    tiny = ["--rows", str(ROWS), "--repeats", "1", "--minutes", "0.02"]
+    assert main([name, *tiny, "--results", str(folder)]) == 0
     for kind in ("json", "md", "svg"):
         assert (folder / f"{name}.{kind}").is_file()
     text = "".join((folder / f"{name}.{kind}").read_text() for kind in ("json", "md", "svg"))

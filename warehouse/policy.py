@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -93,12 +93,23 @@ def decide(answers: pl.DataFrame, policy: pl.DataFrame, version: str) -> pl.Data
         `SHOWN`: label, label_path and confidence down to the accepted depth, or of the whole path where none is
         accepted; predicted_path, the whole path; depth; decision.
     """
-    limits = thresholds_of(policy, version)
-    rows = [
-        shown(label, path, confidence, confidence_path, limits.get(label, ()))
-        for label, path, confidence, confidence_path in answers.select(ASKED).iter_rows()
-    ]
-    return pl.DataFrame(rows, schema=SHOWN, orient="row")
+    return decide_by(answers, thresholds_of(policy, version))
+
+
+def decide_by(answers: pl.DataFrame, limits: Mapping[str, Sequence[float | None]]) -> pl.DataFrame:
+    """`decide` with thresholds that were looked up before: `thresholds_of`."""
+    asked = {name: answers[name].to_list() for name in ("label", "confidence_path")}
+    depths = [accepted_depth(path, limits.get(label, ())) for label, path in zip(*asked.values(), strict=True)]
+    depth = pl.Series("depth", depths, dtype=pl.Int64)
+    if not ((depth > 0) & (depth < answers["label_path"].list.len())).any():
+        # Accepted whole or not at all, as plain labels are: nothing of the answers changes.
+        decision = pl.when(pl.col("depth") > 0).then(pl.lit("accepted")).otherwise(pl.lit("review"))
+        decided = answers.with_columns(pl.col("label_path").alias("predicted_path"), depth)
+        return decided.with_columns(decision.alias("decision")).select(list(SHOWN))
+    rows = zip(*(answers[name].to_list() for name in ASKED), strict=True)
+    decided_rows = [shown(label, path, own, levels, limits.get(label, ())) for label, path, own, levels in rows]
+    # By columns: of rows, Polars takes a third longer to make a frame.
+    return pl.DataFrame(dict(zip(SHOWN, zip(*decided_rows, strict=True), strict=True)), schema=SHOWN)
 
 
 def shown(
