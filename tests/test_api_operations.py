@@ -206,6 +206,24 @@ def test_what_was_begun_is_finished_when_it_is_told_to_stop(shared: Path, tmp_pa
         assert not accepts(server.port)
 
 
+def test_whoever_was_heard_before_it_stopped_is_answered(shared: Path, tmp_path: Path):
+    command = ["-m", "aisle", "serve"]
+    with running(shared, tmp_path / "log", command=command, log_level="info") as server:
+        people = [Asking(server.url) for _ in range(8)]
+        for somebody in people:
+            somebody.start()
+        wait_for(lambda: all(len(somebody.versions) > 5 for somebody in people), 20)
+        assert server.stop() == 0
+        for somebody in people:
+            somebody.ended.set()
+        for somebody in people:
+            somebody.join()
+        answered = sum(len(somebody.versions) for somebody in people)
+        heard = [line["status"] for line in server.lines() if line.get("path") == PATH]
+    assert heard == [200] * answered
+    assert {status for somebody in people for status in somebody.statuses if isinstance(status, int)} == {200}
+
+
 def test_a_key_is_asked_for_where_there_are_keys(shared: Path, tmp_path: Path):
     with running(shared, tmp_path / "log", api_keys=f"another-key-of-the-same-kind, {KEY}") as server:
         client = server.client
