@@ -104,6 +104,7 @@ def test_files_that_nobody_needs_go_and_others_stay(home: Path, aisle: Any, monk
         assert told["deleted"]["state"]["files"] == DAYS, "all but the current one, and what no commit names"
         assert reader.execute("SELECT count(*) FROM products").fetchone() == (DAYS + 1,), "what was published stays"
     assert before - len(list(folder.glob("*.parquet"))) == DAYS
+    assert maintained(aisle)[1]["deleted"].get("state") is None, "what has gone once does not go again"
     assert shown() == now
     with pytest.raises(NotKept, match="predictions_history"):
         shown(first)

@@ -334,8 +334,9 @@ def vacuum(path: Path, hours: int, keep: list[int]) -> tuple[int, int]:
     # "full" looks at every file of the folder, not only at those that the log's last part speaks of.
     asked: dict[str, Any] = {"retention_hours": hours, "enforce_retention_duration": False, "full": True}
     with naming_disk_errors(path):
-        going = _open(path).vacuum(**asked, keep_versions=keep, dry_run=True)
-        size = sum((path / unquote(name)).stat().st_size for name in going)
+        named = [path / unquote(name) for name in _open(path).vacuum(**asked, keep_versions=keep, dry_run=True)]
+        going = [file for file in named if file.is_file()]  # an earlier vacuum's are named again for as long as a week
+        size = sum(file.stat().st_size for file in going)
         if going:  # each vacuum writes two commits of its own
             _open(path).vacuum(**asked, keep_versions=keep, dry_run=False)
     return len(going), size
