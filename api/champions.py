@@ -26,6 +26,7 @@ from classifier.artifact import load
 from classifier.model import Model
 from core.errors import AisleError, ArtifactDamaged, NoChampion, did_you_mean
 from warehouse.home import Home
+from warehouse.mirror import refresh
 from warehouse.policy import ASKED, SHOWN, decide_by, published_policy, shown, thresholds_of
 from warehouse.registry import ModelRecord, published_champion
 
@@ -33,6 +34,9 @@ __all__ = ["FEW", "Champion", "Champions"]
 
 log = structlog.get_logger("aisle.api")
 
+
+BUCKET_S = 5.0
+"""Seconds between looks into a bucket, by all workers on a machine that share a copy of it: each look is paid for."""
 
 FEW = 64
 """Up to here a product at a time is quicker than a frame."""
@@ -190,6 +194,7 @@ class Champions:
 
     async def look(self) -> None:
         """Load what the last recorded runs left, where it is new. Meanwhile requests get what was there."""
+        fault = await asyncio.to_thread(self._refreshed)
         try:
             declared = await asyncio.to_thread(self._declared)
             self._contracts = _by_contract(declared)
@@ -199,14 +204,21 @@ class Champions:
                 now = await asyncio.to_thread(self._look_at, name, was)
                 self._known[name] = now
                 _tell(name, was, now)
-            self._fault = None
             if before != self.served() or not self.looked:
                 _spare_the_collector()
         except AisleError as error:
-            if str(error) != str(self._fault):
-                log.error("home cannot be used", **error.as_dict())
-            self._fault = error
-        self.looked = True
+            fault = error
+        if fault is not None and str(fault) != str(self._fault):
+            log.error("home cannot be used", **fault.as_dict())
+        self._fault, self.looked = fault, True
+
+    def _refreshed(self) -> AisleError | None:
+        """Bring the copy of a home on S3 up to date; what was copied before is served while that fails."""
+        try:
+            refresh(self.home, BUCKET_S)
+        except AisleError as error:
+            return error
+        return None
 
     def _declared(self) -> dict[str, CatalogSpec | None]:
         self.home.check()

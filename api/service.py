@@ -41,7 +41,7 @@ class Service:
     @classmethod
     def of(cls, settings: Settings) -> Service:
         """A service that has looked at nothing yet."""
-        home = get_home()
+        home = get_home(fresh=False)
         predictor = Predictor(settings.workers, settings.api_timeout_s)
         return cls(settings, home, Champions(home), predictor, HeldBytes(settings))
 

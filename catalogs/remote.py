@@ -6,6 +6,7 @@ import errno
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -14,12 +15,18 @@ from core.errors import DiskFull, SourceMissing, SourceUnreachable
 
 if TYPE_CHECKING:
     import httpx
+    from obstore.store import RetryConfig
 
-__all__ = ["stage"]
+__all__ = ["CHUNK_BYTES", "S3_HINT", "first_line", "s3_store", "stage"]
 
 CHUNK_BYTES = 4 << 20
 TIMEOUT_S = 60.0
 ATTEMPTS = 3
+
+WHOLE_S = 3_600.0
+"""For one request to S3, its body included; one that stands still is given up after TIMEOUT_S."""
+
+S3_HINT = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL, and the bucket's name"
 
 
 def stage(address: str, staging: Path, *, wanted: Callable[[str], bool]) -> Iterator[tuple[Path, str, str]]:
@@ -98,11 +105,10 @@ def _name_of(response: httpx.Response) -> str:
 def _fetch_s3(bucket: str, key: str, staging: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[Path, str, str]]:
     import obstore
     from obstore.exceptions import BaseError
-    from obstore.store import S3Store
 
     shown = f"s3://{bucket}/{key}"
     try:
-        store = S3Store(bucket)
+        store = s3_store(bucket)
         keys = _keys(store, key, wanted)
         if not keys:
             hint = "check the bucket, the key and AWS_REGION"
@@ -115,8 +121,24 @@ def _fetch_s3(bucket: str, key: str, staging: Path, wanted: Callable[[str], bool
     except FileNotFoundError as error:
         raise SourceMissing("nothing there", where=shown, hint="check the bucket, the key and AWS_REGION") from error
     except (BaseError, OSError) as error:
-        hint = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL, and the bucket's name"
-        raise SourceUnreachable(f"cannot be read: {_first_line(error)}", where=shown, hint=hint) from error
+        raise SourceUnreachable(f"cannot be read: {first_line(error)}", where=shown, hint=S3_HINT) from error
+
+
+def s3_store(bucket: str, prefix: str | None = None, *, request_s: float = WHOLE_S) -> Any:
+    """A bucket, or what lies below a prefix of it, by the usual AWS_* variables.
+
+    Args:
+        bucket: its name.
+        prefix: of all keys, which are then told without it.
+        request_s: seconds for one request. Faults that pass are met with ATTEMPTS - 1 retries.
+    """
+    from obstore.store import S3Store
+
+    patience = min(TIMEOUT_S, request_s)
+    # Among the other options of the store: `client_options` would put those of the environment out of force.
+    waits: Any = {"timeout": f"{request_s:.0f} s", "read_timeout": f"{patience:.0f} s"}
+    retries: RetryConfig = {"max_retries": ATTEMPTS - 1, "retry_timeout": timedelta(seconds=patience)}
+    return S3Store(bucket, prefix=prefix, config=waits, retry_config=retries)
 
 
 def _keys(store: Any, key: str, wanted: Callable[[str], bool]) -> list[str]:
@@ -157,5 +179,6 @@ def _write(path: Path, chunks: Iterable[Any], shown: str) -> None:
         raise DiskFull("no room left to fetch it", where=shown, hint=hint) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

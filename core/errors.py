@@ -26,6 +26,7 @@ AisleError                       exit code 1
     ├── HomeUnusable             AISLE_HOME cannot be read or written
     ├── HomeNewer                AISLE_HOME was written by a newer Aisle
     ├── RunLocked                another run of the same catalogue is under way
+    ├── RunOvertaken             another run took this one's place in an S3 home
     ├── UnknownProduct           no product of that id
     ├── TableDamaged             a table whose log or files are damaged or gone
     ├── DiskFull                 no room left
@@ -178,6 +179,10 @@ class HomeNewer(WarehouseError):
 
 class RunLocked(WarehouseError):
     """Another run of the same catalogue is under way."""
+
+
+class RunOvertaken(WarehouseError):
+    """Another run took this one's place in an S3 home."""
 
 
 class UnknownProduct(WarehouseError):

@@ -15,7 +15,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="AISLE_", env_file=".env", extra="ignore", frozen=True)
 
-    home: str = Field("./var", description="Where all data lies: a folder.")
+    home: str = Field("./var", description="Where all data lies: a folder, or `s3://bucket/prefix`.")
+    cache: Path | None = Field(
+        None, description="A folder for this machine's copies of S3 homes; else `aisle` in the user's cache folder."
+    )
+    lease_s: float = Field(
+        60.0, ge=1, description="Seconds without a sign of life after which a run in an S3 home is taken for dead."
+    )
     catalogs: Path | None = Field(None, description="A folder of your own catalogue TOML files, looked at first.")
     runner: Literal["threads", "processes"] = Field(
         "threads", description="Task runner that partitions are mapped over in Prefect flow runs."

@@ -153,7 +153,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 @contextmanager
 def running(
-    home: Path,
+    home: Path | str,
     log: Path,
     *,
     app: str = "api.api:app",

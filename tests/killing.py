@@ -2,7 +2,8 @@
 
 The processes are forked from a server that has everything imported, so that one costs what its work costs. The points
 are found by running a flow once to its end: the start and end of every step, every commit (before, while its rows are
-written, after), what is written of an artifact, and each publish (built, renamed).
+written, after), what is written of an artifact, each publish (built, renamed), and what goes to the bucket of a home on
+S3, and comes from it.
 """
 
 from __future__ import annotations
@@ -85,8 +86,11 @@ class Points:
         """Put a point wherever the warehouse changes, and between the steps."""
         import classifier.artifact
         import core.orchestration
+        import warehouse.bucket
+        import warehouse.mirror
         import warehouse.publish
         import warehouse.tables
+        import warehouse.working
 
         core.orchestration.listen(self._step)
         self._around(warehouse.tables, "restore", lambda path, *_: f"restore {path.name}")
@@ -94,6 +98,10 @@ class Points:
         self._around(warehouse.tables, "vacuum", lambda path, *_: f"vacuum {path.name}")
         self._around(warehouse.publish, "build", lambda *_: "publish")
         self._around(classifier.artifact, "_manifest_of", lambda *_: "artifact")
+        self._around(warehouse.mirror.Mirror, "_exchange", lambda *_: "copy")
+        self._around(warehouse.working, "side_by_side", lambda *_: "put files")
+        self._around(warehouse.working.Working, "_put_one", lambda _, file: _what_is_put(file[0]))
+        self._around(warehouse.bucket.Bucket, "delete", lambda *_: "delete")
         write, add = warehouse.tables.write_deltalake, warehouse.tables.AddAction
         renamed = warehouse.publish.Published
 
@@ -138,6 +146,11 @@ class Points:
         return pa.RecordBatchReader.from_batches(rows.schema, told())
 
 
+def _what_is_put(key: str) -> str:
+    part, _, kind, *_, name = key.split("/")
+    return f"put commit {kind}" if part == "tables" and name.endswith(".json") else f"put file of {part}"
+
+
 @dataclass
 class Ended:
     """How a process ended: its exit code, and of one that was not killed, the points that it passed."""
@@ -149,11 +162,11 @@ class Ended:
 
 
 def start(
-    home: Path, words: Words, told: Path, until: str | None = None, sign: signal.Signals = signal.SIGKILL
+    home: Path | str, words: Words, told: Path, until: str | None = None, sign: signal.Signals = signal.SIGKILL
 ) -> BaseProcess:
-    """Start a flow in a process of its own, which gets `sign` at the point `until`."""
+    """Start a flow in a process of its own, which gets `sign` at the point `until`. `home` is a folder, or on S3."""
     told.unlink(missing_ok=True)
-    settings = {name: value for name, value in os.environ.items() if name.startswith("AISLE_")}
+    settings = {name: value for name, value in os.environ.items() if name.startswith(("AISLE_", "AWS_"))}
     return forked(_work, home, words, told, until, sign, settings)
 
 
@@ -188,13 +201,13 @@ def end(process: BaseProcess, told: Path) -> Ended:
     return Ended(process.exitcode, **noted)
 
 
-def run(home: Path, words: Words, told: Path, until: str | None = None) -> Ended:
+def run(home: Path | str, words: Words, told: Path, until: str | None = None) -> Ended:
     """A flow in a process of its own, to its end or to the point `until`."""
     return end(start(home, words, told, until), told)
 
 
 def _work(
-    home: Path, words: Words, told: Path, until: str | None, sign: signal.Signals, settings: dict[str, str]
+    home: Path | str, words: Words, told: Path, until: str | None, sign: signal.Signals, settings: dict[str, str]
 ) -> None:
     for name in [name for name in os.environ if name.startswith("AISLE_")]:
         del os.environ[name]
@@ -202,9 +215,10 @@ def _work(
     tempfile.tempdir = str(told.parent)
     from core.errors import AisleError
     from core.settings import get_settings
+    from warehouse.home import get_home
 
     get_settings.cache_clear()
-    points = Points(until, home, sign)
+    points = Points(until, get_home(fresh=False).root, sign)
     points.watch()
     error = ""
     try:

@@ -17,6 +17,7 @@ from core.errors import (
     SourceUnreachable,
 )
 from tests.reading import SHOP, Read, lines, refused
+from tests.s3 import serving
 
 
 def test_folders_and_globs_are_sorted_and_lists_keep_their_order(write, tmp_path):
@@ -94,24 +95,9 @@ def test_an_address_is_streamed_and_read(web, tmp_path, home):
 
 def test_s3_keys_prefixes_and_globs_are_streamed_and_read(tmp_path, home, monkeypatch):
     import obstore
-    from moto.server import ThreadedMotoServer
     from obstore.store import S3Store
 
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    try:
-        import boto3
-
-        boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1").create_bucket(Bucket="shop")
+    with serving(monkeypatch):
         store = S3Store("shop")
         for name in ("day/a.jsonl", "day/b.jsonl", "day/_SUCCESS", "other.csv"):
             obstore.put(
@@ -122,5 +108,3 @@ def test_s3_keys_prefixes_and_globs_are_streamed_and_read(tmp_path, home, monkey
             assert Read(source, staging=tmp_path).frame["sku"].to_list() == ["day/a.jsonl", "day/b.jsonl"]
         refused(SourceMissing, "s3://shop/none.jsonl", staging=tmp_path)
         refused(AisleError, "s3://no-such-bucket/a.jsonl", staging=tmp_path)
-    finally:
-        server.stop()

@@ -1,8 +1,12 @@
-"""AISLE_HOME: where everything lies, and whether it can be used."""
+"""AISLE_HOME: where everything lies, and whether it can be used.
+
+A home is a folder. One on S3 has a folder too: this machine's copy of it, which `mirror` keeps in step.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -15,15 +19,31 @@ from core.settings import get_settings
 
 SCHEMA_VERSION = 1
 
+DIGEST_CHARS = 16
+"""Of an address' sha256, as the name of its copy's folder."""
+
+CHANGE_FOLDER = "set AISLE_HOME (AISLE_CACHE for a home on S3) to a folder that this user may write"
+
 _NO_SPACE = ("no space left", "os error 28", "requested and")
 """How libraries say that a disk is full; the last is NumPy: `4096 requested and 1024 written`."""
 
 
 @dataclass(frozen=True)
 class Home:
-    """The folders of one AISLE_HOME. Making one touches nothing on disk; `prepare` does."""
+    """The folders of one AISLE_HOME. Making one touches nothing on disk; `prepare` does.
+
+    Attributes:
+        root: the folder; of a home on S3, this machine's copy.
+        address: s3://bucket/prefix; None of a folder.
+    """
 
     root: Path
+    address: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What AISLE_HOME has to be to name this home."""
+        return self.address or str(self.root)
 
     @property
     def database(self) -> Path:
@@ -77,48 +97,90 @@ class Home:
             raise HomeUnusable(
                 f"cannot be written ({error.strerror})",
                 where=str(self.root),
-                hint="set AISLE_HOME to a folder that this user may write",
+                hint=CHANGE_FOLDER,
             ) from error
         self.check()
         if not os.access(self.root, os.W_OK):
-            raise HomeUnusable("cannot be written", where=str(self.root), hint="set AISLE_HOME to a writable folder")
+            raise HomeUnusable("cannot be written", where=str(self.root), hint=CHANGE_FOLDER)
         return self
 
     def check(self) -> Home:
         """Raise HomeNewer, or HomeUnusable when the marker cannot be read."""
         marker = self.root / "home.json"
-        try:
-            version = int(json.loads(marker.read_text())["schema_version"]) if marker.exists() else SCHEMA_VERSION
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise HomeUnusable(
-                "is not a readable marker of a home", where=str(marker), hint="restore it, or move this home away"
-            ) from error
-        if version > SCHEMA_VERSION:
-            raise HomeNewer(
-                f"was written by a newer Aisle (schema {version}, this one knows {SCHEMA_VERSION})",
-                where=str(self.root),
-                hint="update Aisle, or point AISLE_HOME elsewhere",
-            )
+        if marker.exists():
+            try:
+                text = marker.read_text()
+            except (OSError, ValueError):
+                text = ""
+            check_marker(text, where=str(marker) if self.address is None else self.address)
         return self
 
 
-def get_home() -> Home:
-    """The home that AISLE_HOME names.
+def check_marker(text: str, where: str) -> None:
+    """Check what a home's `home.json` says.
 
     Raises:
-        HomeUnusable: an address, or a path with characters that the libraries below read as patterns.
+        HomeNewer: a newer Aisle wrote it.
+        HomeUnusable: nobody can tell.
+    """
+    try:
+        version = int(json.loads(text)["schema_version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise HomeUnusable(
+            "is not a readable marker of a home", where=where, hint="restore it, or move this home away"
+        ) from error
+    if version > SCHEMA_VERSION:
+        raise HomeNewer(
+            f"was written by a newer Aisle (schema {version}, this one knows {SCHEMA_VERSION})",
+            where=where,
+            hint="update Aisle, or point AISLE_HOME elsewhere",
+        )
+
+
+def get_home(*, fresh: bool = True) -> Home:
+    """The home that AISLE_HOME names.
+
+    Args:
+        fresh: of a home on S3, first bring this machine's copy up to date, as readers need it.
+
+    Raises:
+        HomeUnusable: an address that is none, a bucket that does not answer, or a path with characters that the
+            libraries below read as patterns.
+        HomeNewer: a newer Aisle wrote what is in the bucket.
     """
     named = get_settings().home
     if "://" in named:
-        raise HomeUnusable("a home has to be a folder for now", where=named, hint="set AISLE_HOME to a folder")
-    root = Path(named).expanduser().absolute()
+        home = _on_s3(named)
+        if fresh:
+            from warehouse.mirror import refresh  # it builds on this module
+
+            refresh(home)
+        return home
+    return Home(_unlike_a_pattern(Path(named), "AISLE_HOME"))
+
+
+def _on_s3(address: str) -> Home:
+    scheme, _, rest = address.partition("://")
+    address = f"{scheme}://{rest.strip('/')}"
+    if scheme != "s3" or not rest.strip("/"):
+        raise HomeUnusable(
+            "is no home: it has to be a folder, or s3://bucket/prefix", where=address, hint="set AISLE_HOME to one"
+        )
+    caches = get_settings().cache or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "aisle"
+    place = f"{os.environ.get('AWS_ENDPOINT_URL', '')} {address}"  # buckets of two stores may have one name
+    digest = hashlib.sha256(place.encode()).hexdigest()[:DIGEST_CHARS]
+    return Home(_unlike_a_pattern(caches, "AISLE_CACHE") / digest, address)
+
+
+def _unlike_a_pattern(path: Path, setting: str) -> Path:
+    root = path.expanduser().absolute()
     if odd := sorted(set(str(root)) & set("[]*?%")):
         raise HomeUnusable(
             f"its path holds {' '.join(odd)}, which table readers take for patterns",
             where=str(root),
-            hint="set AISLE_HOME to a folder without these characters in its path",
+            hint=f"set {setting} to a folder without these characters in its path",
         )
-    return Home(root)
+    return root
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -144,7 +206,5 @@ def naming_disk_errors(where: Path) -> Iterator[None]:
                 hint="free some room and run the same command again",
             ) from error
         if getattr(error, "errno", None) in {errno.EACCES, errno.EROFS} or "read-only file system" in text:
-            raise HomeUnusable(
-                "cannot be written", where=str(where), hint="set AISLE_HOME to a writable folder"
-            ) from error
+            raise HomeUnusable("cannot be written", where=str(where), hint=CHANGE_FOLDER) from error
         raise

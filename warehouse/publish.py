@@ -5,6 +5,7 @@ Readers never meet a lock, and never see a run that has not been recorded. A rea
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import duckdb
 
 from core.errors import TableDamaged
 from warehouse import tables
-from warehouse.home import Home, naming_disk_errors
+from warehouse.home import Home, naming_disk_errors, write_atomically
 from warehouse.locks import locked
 from warehouse.recorded import recorded
 from warehouse.statements import column, quoted, select, view
@@ -53,6 +54,7 @@ def publish(home: Home) -> Published:
     """Rebuild `warehouse.duckdb` from the last recorded version of every table of every catalogue."""
     home.prepare()
     with locked(home.lock("publish"), wait_s=PUBLISH_WAIT_S, what="publishing"), naming_disk_errors(home.root):
+        noted = unpublished(home)
         beside = home.database.with_name(f".{home.database.name}.new")
         # What a killed publish left, its log too: DuckDB would play that into the new file.
         for left in (beside, beside.with_name(f"{beside.name}.wal")):
@@ -68,7 +70,26 @@ def publish(home: Home) -> Published:
         finally:
             connection.close()
         beside.replace(home.database)
+        if noted and unpublished(home) == noted:  # else more was copied meanwhile
+            _note_of(home).unlink()
     return Published(home.database, catalogs, list(VIEWS))
+
+
+def note_unpublished(home: Home) -> None:
+    """Note that the tables change, so that the next who reads publishes them, should nobody come to it before."""
+    write_atomically(_note_of(home), secrets.token_hex(8))
+
+
+def unpublished(home: Home) -> str | None:
+    """The last such note, if nothing was published since."""
+    try:
+        return _note_of(home).read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _note_of(home: Home) -> Path:
+    return home.root / "unpublished"
 
 
 def build(

@@ -12,7 +12,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,13 +27,17 @@ from warehouse.home import Home, get_home, naming_disk_errors
 from warehouse.locks import locked
 from warehouse.publish import publish, refuse_if_forgotten
 from warehouse.recorded import recorded, recorded_runs
+from warehouse.working import Working, working
 
 COUNTS = ("read", "stored", "unchanged", "repeated", "rejected", "removed", "scored")
 
 
 @dataclass
 class Run:
-    """One run under way. `versions` are the table versions it reads, updated as it writes."""
+    """One run under way. `versions` are the table versions it reads, updated as it writes.
+
+    `mirror` brings what it writes to S3, where its home is there.
+    """
 
     home: Home
     catalog: str
@@ -46,6 +50,7 @@ class Run:
     model_version: str | None = None
     source_digest: str | None = None
     recorded: bool = False
+    mirror: Working | None = None
 
     @property
     def staging(self) -> Path:
@@ -113,7 +118,8 @@ class Run:
             "source_digest": self.source_digest,
         }
         frame = tables.conform(pl.DataFrame([row], schema_overrides={"source": pl.List(pl.String)}), "runs")
-        tables.append(self.table("runs"), frame)
+        with nullcontext(self.table("runs")) if self.mirror is None else self.mirror.recording() as runs:
+            tables.append(runs, frame)
         self.recorded = True
 
     @staticmethod
@@ -134,20 +140,22 @@ def open_run(catalog: str, flow: str, source: list[str] | None = None, within: s
     Raises:
         UnknownCatalog, SpecInvalid: there is no such catalogue, or it cannot be used; then nothing was touched.
         RunLocked: another run of the catalogue did not end in time.
+        RunOvertaken: another machine took this run for dead; only in a home on S3.
         HomeUnusable, HomeNewer: the home cannot be used.
     """
     if within is not None:
         yield _open_runs[within]
         return
     registry.load(catalog)
-    home = get_home().prepare()
+    home = get_home(fresh=False).prepare()
     with (
         naming_disk_errors(home.root),
         locked(home.lock(f"run-{catalog}"), wait_s=get_settings().lock_wait_s, what=f"a run of {catalog}"),
+        working(home, catalog) as mirror,
     ):
         versions = recorded(home, catalog)
         refuse_if_forgotten(home, catalog, versions)
-        run = Run(home, catalog, flow, new_run_id(), datetime.now(UTC), source or [], versions=versions)
+        run = Run(home, catalog, flow, new_run_id(), datetime.now(UTC), source or [], versions=versions, mirror=mirror)
         _undo_what_was_not_recorded(run)
         _open_runs[run.run_id] = run
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -14,6 +15,7 @@ from core.errors import AisleError
 from core.settings import get_settings
 from warehouse import registry, tables
 from warehouse.home import Home
+from warehouse.mirror import lost
 from warehouse.query import query
 from warehouse.recorded import recorded, recorded_runs, versions_of
 from warehouse.runs import Run
@@ -55,6 +57,7 @@ class Tidied:
 
 def check(home: Home, catalog: str) -> Checked:
     """Read every row of every table as last recorded, every file of every model against its digest, and the views."""
+    gone = lost(home, catalog)
     try:
         versions = recorded(home, catalog)
         runs = tables.version(home.table(catalog, "runs"))
@@ -71,14 +74,16 @@ def check(home: Home, catalog: str) -> Checked:
             damage.append(_damage(error, str(path)))
             continue
         files, rows = files + len(logged), rows + sum(file.rows for file in logged)
-        wrong = {file.path: what for file in logged if (what := _wrong_with(file))}
+        wrong = {file.path: what for file in logged if (what := _wrong_with(file, gone))}
         damage += [Damage(str(file), what, "restore it from a backup") for file, what in wrong.items()]
     models, found = _check_models(home, catalog)
     return Checked(len(versions), files, rows, models, [*damage, *found, *_check_views(home)])
 
 
-def _wrong_with(file: tables.LoggedFile) -> str | None:
+def _wrong_with(file: tables.LoggedFile, gone: set[Path]) -> str | None:
     """What is wrong with a Parquet file; every value of it is read."""
+    if file.path in gone:
+        return "is missing in the bucket; this machine still has its copy"
     if not file.path.is_file():
         return "is missing"
     if (size := file.path.stat().st_size) != file.bytes:

@@ -57,7 +57,7 @@ def demo(
         source = generate(place.root / "demo", rows, get_settings().seed, day)
         what = f"run {CATALOG}, day {day}"
         results.append(running.run(nightly, CATALOG, [str(source)], what=what, with_prefect=prefect))
-    query = query_command(place.root, QUERY, home_given=home is not None)
+    query = query_command(place.name, QUERY, home_given=home is not None)
     if as_json_:
         days = [{"day": day} | result.as_dict() for day, result in zip(DAYS, results, strict=True)]
         emit(as_json({"days": days, "query": query}))
@@ -65,13 +65,13 @@ def demo(
     emit(_summary(results, query))
 
 
-def query_command(home: Path, sql: str, *, home_given: bool) -> str:
+def query_command(home: str, sql: str, *, home_given: bool) -> str:
     """A command line for this query that works as pasted, from any folder and whether or not aisle is on the PATH."""
     program = Path(sys.argv[0]).absolute()
     found = shutil.which("aisle")
     known = found is not None and program.exists() and Path(found).samefile(program)
     settled = not home_given and Path(os.environ.get("AISLE_HOME", "")).is_absolute()
-    prefix = "" if settled else f"AISLE_HOME={shlex.quote(str(home))} "
+    prefix = "" if settled else f"AISLE_HOME={shlex.quote(home)} "
     runs_python = program.name == "__main__.py"
     command = "aisle" if known else shlex.join([sys.executable, "-m", "aisle"] if runs_python else [str(program)])
     return f'{prefix}{command} sql "{sql}"'

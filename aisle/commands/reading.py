@@ -92,6 +92,12 @@ def report(
     from warehouse.home import get_home
 
     home = get_home()
+    if home.address is not None:
+        from reports.index import write
+        from warehouse.mirror import fetch_reports
+
+        fetch_reports(home)
+        write(home.reports)  # each machine's own: it links what lies there
     if catalog is not None and catalog not in {path.name for path in home.reports.glob("*")}:
         require(catalog)
     found = _reports(home.reports, catalog, run)

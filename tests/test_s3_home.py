@@ -1,0 +1,512 @@
+"""A home on S3: every command works, and what a folder promises holds between machines too."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import platform
+import random
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import obstore
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from obstore.store import S3Store
+
+from catalogs.demo import generate
+from core.errors import HomeNewer, HomeUnusable, RunLocked
+from core.settings import get_settings
+from tests.api_server import running, wait_for
+from tests.killing import Ended, Seen, Words, end, run, seen, start, wait_until_it_stops
+from tests.s3 import BUCKET, Machines, serving
+from tests.stored import SHELVES, LengthModel, crown, ingest, night, score
+from warehouse import registry
+from warehouse.home import get_home
+from warehouse.query import query
+from warehouse.runs import open_run
+from warehouse.upkeep import MOST_SMALL_FILES
+
+ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None)]
+PATIENCE_S = 40.0
+VIEWS = ("products", "predictions", "predictions_history", "models", "runs", "conservation", "policy", "rejects")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """An S3 server for the tests of this file."""
+    with pytest.MonkeyPatch.context() as environment, serving(environment) as address:
+        yield address
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def machines(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
+    """Machines that share an empty home."""
+    monkeypatch.setenv("AISLE_CATALOGS", str(SHELVES))
+    yield Machines(tmp_path, f"s3://shop/{tmp_path.name}", monkeypatch)
+    get_settings.cache_clear()
+
+
+def shown() -> dict[str, list[dict[str, Any]]]:
+    return {view: query(get_home(), f"SELECT * FROM {view} ORDER BY ALL").as_dicts() for view in VIEWS}
+
+
+def asked(sql: str) -> list[tuple[Any, ...]]:
+    return query(get_home(), sql).rows
+
+
+def test_machines_take_turns_and_all_see_the_same(machines: Machines) -> None:
+    machines.become("a")
+    night(ROWS, bad=1)
+    seen = shown()
+    machines.become("b")
+    assert shown() == seen
+    night([("2", "a longer ball", None), ("4", "new", "Toys")])
+    seen = shown()
+    assert len(seen["products"]) == 4
+    for name in ("a", "c"):
+        machines.become(name)
+        assert shown() == seen
+    machines.become("a")
+    with open_run("shelf", "score") as run:
+        crown(run, "v2", "digest-2", threshold=0.99)
+        score(run, LengthModel())
+    with open_run("other", "ingest", ["x"]) as run:
+        ingest(run, ROWS)
+    seen = shown()
+    machines.become("b")
+    assert shown() == seen
+    assert asked("SELECT DISTINCT catalog FROM products ORDER BY ALL") == [("other",), ("shelf",)]
+    assert asked("SELECT count(*), bool_and(balanced) FROM conservation") == [(3, True)]
+
+
+def test_every_table_in_the_bucket_is_a_delta_table(machines: Machines, server: str) -> None:
+    machines.become("a")
+    night(ROWS)
+    night([("4", "new", "Toys")])
+    options = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ALLOW_HTTP": "true",
+    }
+    kinds = {key.split("/")[2] for key in machines.listed("tables/shelf")}
+    assert {"products", "state", "scores", "models", "policy", "runs"} <= kinds
+    for kind in kinds:
+        address = f"{machines.address}/tables/shelf/{kind}"
+        table = DeltaTable(address, storage_options=options)
+        assert pl.read_delta(address, storage_options=options).height == sum(
+            pl.DataFrame(table.get_add_actions(flatten=True))["num_records"]
+        )
+    assert pl.read_delta(f"{machines.address}/tables/shelf/products", storage_options=options).height == 4
+
+
+def state_of(machines: Machines, name: str) -> Seen | None:
+    """What people see on a machine."""
+    machines.become(name)
+    return seen(get_home().root)
+
+
+@dataclass
+class House:
+    """A home on S3 after a night, and what an ingest of the next day's file makes of it."""
+
+    folder: Path
+    words: Words
+    before: Seen | None
+    finished: Seen | None
+    points: list[str]
+    environment: pytest.MonkeyPatch
+    kept: str = "s3://shop/kept"
+    times: int = 0
+
+    def copied(self) -> Machines:
+        """Machines that share a copy of the home."""
+        self.times += 1
+        machines = Machines(self.folder / f"copy-{self.times}", f"s3://shop/copy-{self.times}", self.environment)
+        store = S3Store(BUCKET)
+        for one in [one["path"] for page in obstore.list(store, "kept") for one in page]:
+            obstore.copy(store, one, one.replace("kept", f"copy-{self.times}", 1))
+        return machines
+
+    def run(self, machines: Machines, name: str, until: str | None = None, **settings: str) -> Ended:
+        machines.become(name, **{"lease_s": "1", **settings})
+        return run(machines.address, self.words, self.folder / "told.json", until)
+
+
+@pytest.fixture(scope="module")
+def house(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Made by real runs."""
+    folder = tmp_path_factory.mktemp("house")
+    days = [str(generate(folder, 300, day=day)) for day in (0, 1)]
+    with pytest.MonkeyPatch.context() as environment:
+        machines = Machines(folder, "s3://shop/kept", environment)
+        machines.become("maker")
+        ended = run(machines.address, ["nightly", "demo", [days[0]]], folder / "told.json")
+        assert (ended.code, ended.error) == (0, "")
+        made = House(folder, ["ingest", "demo", [days[1]]], state_of(machines, "maker"), None, [], environment)
+        machines = made.copied()
+        ended = made.run(machines, "maker")
+        assert (ended.code, ended.error) == (0, "")
+        made.finished, made.points = state_of(machines, "reader"), ended.reached
+        assert made.finished != made.before
+        yield made
+    get_settings.cache_clear()
+
+
+def kill_at(house: House, point: str) -> None:
+    """A killed run is seen whole or not at all on every machine, and another machine finishes its work."""
+    machines = house.copied()
+    killed = house.run(machines, "a", until=point)
+    assert killed.code == -signal.SIGKILL, f"{point} is not passed: {house.points}"
+    passed = house.points[: house.points.index(point) + 1]
+    is_recorded = "put commit runs: after (1)" in passed
+    for name in ("b", "a"):
+        assert state_of(machines, name) == (house.finished if is_recorded else house.before), name
+    again = house.run(machines, "b")
+    assert (again.code, again.error) == (0, "")
+    now = state_of(machines, "b")
+    assert now is not None
+    assert house.finished is not None
+    assert len(now["runs"]) == len(house.finished["runs"]) + is_recorded
+    for view in ("products", "predictions", "history"):
+        assert now[view] == house.finished[view]
+    assert all(balanced for *_, balanced in now["conservation"])
+    assert state_of(machines, "a") == now
+    runs = {run_id for (run_id,) in asked("SELECT run_id FROM runs")}
+    assert {key.split("/")[2] for key in machines.listed("reports/demo")} <= runs
+    assert house.run(machines, "a").error == ""
+
+
+@pytest.mark.parametrize("point", ["put commit products: after (1)", "put commit runs: after (1)"])
+def test_a_run_killed_on_one_machine_is_finished_on_another(house: House, point: str) -> None:
+    kill_at(house, point)
+
+
+@pytest.mark.slow
+def test_a_run_may_be_killed_at_every_point(house: House) -> None:
+    for point in house.points:
+        kill_at(house, point)
+
+
+def test_two_machines_at_once_one_is_refused_by_name_and_readers_go_on(house: House) -> None:
+    machines = house.copied()
+    machines.become("a", lease_s="30")
+    told = house.folder / "a.json"
+    first = start(machines.address, house.words, told, until="commit state: after (1)", sign=signal.SIGSTOP)
+    try:
+        wait_until_it_stops(first)
+        machines.become("b", lock_wait_s="0", lease_s="30")
+        with pytest.raises(RunLocked, match=f"run of demo is under way on {platform.node()}, process {first.pid}"):
+            open_run("demo", "ingest").__enter__()
+        for name in ("a", "b"):  # beside the run, and elsewhere
+            assert state_of(machines, name) == house.before
+    finally:
+        os.kill(first.pid or 0, signal.SIGCONT)
+    assert end(first, told).error == ""
+    for name in ("a", "b"):
+        assert state_of(machines, name) == house.finished
+
+
+def stopped_and_overtaken(house: House, point: str) -> None:
+    machines = house.copied()
+    machines.become("a", lease_s="1")
+    told = house.folder / "a.json"
+    first = start(machines.address, house.words, told, until=point, sign=signal.SIGSTOP)
+    try:
+        wait_until_it_stops(first)
+        second = house.run(machines, "b")
+        assert (second.code, second.error) == (0, "")
+    finally:
+        os.kill(first.pid or 0, signal.SIGCONT)
+    assert end(first, told).error == "RunOvertaken"
+    for name in ("b", "a", "c"):
+        assert state_of(machines, name) == house.finished
+    third = house.run(machines, "a")
+    assert third.error == ""
+
+
+def test_a_run_that_was_taken_for_dead_does_not_get_there(house: House) -> None:
+    stopped_and_overtaken(house, "put commit runs: before (1)")
+
+
+@pytest.mark.slow
+def test_a_run_may_be_taken_for_dead_at_every_point_before_it_is_recorded(house: House) -> None:
+    for point in house.points[: house.points.index("put commit runs: before (1)")]:
+        stopped_and_overtaken(house, point)
+
+
+@pytest.fixture
+def own(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Machines:
+    """Machines that know the built-in catalogues."""
+    monkeypatch.delenv("AISLE_CATALOGS")
+    return machines
+
+
+def test_every_command_works_and_tells_what_it_tells_of_a_folder(
+    own: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aisle: Any
+) -> None:
+    source = str(generate(tmp_path, 600))
+    views = {
+        "predictions": "SELECT * EXCLUDE (run_id, scored_at, model_digest) FROM predictions ORDER BY product_id",
+        "products": "SELECT * EXCLUDE (run_id, stored_at) FROM products ORDER BY product_id",
+        "rejects": "SELECT * EXCLUDE (run_id, rejected_at) FROM rejects ORDER BY ALL",
+        "conservation": "SELECT * EXCLUDE run_id FROM conservation",
+        "models": "SELECT model_version, status, accuracy, rows FROM models",
+        "drift": "SELECT metric, field, score, drifted FROM drift ORDER BY ALL",
+    }
+
+    def told(*words: str) -> Any:
+        code, out, err = aisle(*words, "--json")
+        assert code == 0, (words, err)
+        return json.loads(out)
+
+    ran = {}
+    for where in ("folder", "bucket"):
+        own.become("a")
+        if where == "folder":
+            monkeypatch.setenv("AISLE_HOME", str(tmp_path / "folder"))
+            get_settings.cache_clear()
+        told("run", "demo", source)
+        if where == "bucket":
+            own.become("b")  # with nothing copied yet
+        ran[where] = {view: told("sql", sql) for view, sql in views.items()}
+    assert ran["bucket"] == ran["folder"]
+    assert len(ran["bucket"]["predictions"]) > 400
+
+    product = ran["bucket"]["predictions"][0]["product_id"]
+    (first,) = told("sql", "SELECT run_id FROM runs")
+    assert told("explain", "demo", product)
+    assert told("predict", "demo", "title=oak shelf")
+    assert told("export", "demo", "--format", "csv", "--out", str(tmp_path / "out.csv"))
+    own.become("c")
+    told("train", "demo", "--recipe", "linear-fast", "--promote")
+    assert told("score", "demo")["rows"]["scored"] > 400
+    assert told("policy", "demo", "--target", "0.9")
+    own.become("d")
+    assert len(told("models", "compare", "demo")) == 2
+    answers = "SELECT model_version, count(*) AS n FROM predictions GROUP BY ALL"
+    assert [row["model_version"] for row in told("sql", answers)] == ["v2"]
+    assert [row["model_version"] for row in told("sql", answers, "--run", first["run_id"])] == ["v1"]
+    told("models", "rollback", "demo")
+    pages = told("report", "demo")["reports"]
+    assert pages
+    assert all(Path(page["path"]).is_file() for page in pages)
+    own.become("b")
+    assert [row["model_version"] for row in told("sql", answers)] == ["v1"]
+    (maintained,) = told("maintain", "demo")
+    assert maintained["damage"] == []
+    assert told("publish")["catalogs"] == ["demo"]
+
+
+def test_upkeep_deletes_in_the_bucket_what_nobody_needs_and_names_what_is_lost(machines: Machines, aisle: Any) -> None:
+    days = MOST_SMALL_FILES + 2
+    for day in range(days):
+        machines.become("ab"[day % 2])
+        with open_run("shelf", "ingest", [f"day-{day}"]) as run:
+            ingest(run, [("1", f"title of day {day}", None), (f"new-{day}", "a ball", "Toys")])
+
+    def maintained() -> tuple[int, dict[str, Any]]:
+        code, out, err = aisle("maintain", "shelf", "--json")
+        assert out.startswith("["), err
+        (told,) = json.loads(out)
+        return code, told
+
+    def parquet_files() -> list[str]:
+        return [key for key in machines.listed("tables/shelf/products") if re.fullmatch(r"[^_]+\.parquet", key)]
+
+    rows = "SELECT product_id, title FROM products ORDER BY ALL"
+    machines.become("reader", retention_days="0")
+    seen = asked(rows)
+    with duckdb.connect(str(get_home().database), read_only=True) as opened:
+        machines.become("a", retention_days="0")
+        assert maintained()[1]["compacted"]["products"] == {"before": days, "after": 1}
+        assert len(parquet_files()) == days + 1, "what was published before may still be read"
+        code, told = maintained()
+        assert (code, told["deleted"]["products"]["files"]) == (0, days)
+        (left,) = parquet_files()
+        machines.become("reader")
+        assert asked(rows) == seen
+        assert opened.execute(rows).fetchall() == seen, "a copy keeps its files as long as a folder does"
+    machines.become("new")
+    assert asked(rows) == seen
+
+    obstore.delete(machines.store, left)
+    machines.become("a")
+    code, told = maintained()
+    assert code == 1
+    assert [(Path(one["where"]).name, one["what"]) for one in told["damage"]] == [
+        (Path(left).name, "is missing in the bucket; this machine still has its copy")
+    ]
+
+
+def test_the_api_serves_a_champion_promoted_elsewhere_and_goes_on_when_the_bucket_fails(
+    house: House, tmp_path: Path
+) -> None:
+    machines = house.copied()
+    machines.become("b")
+    assert run(machines.address, ["train", "demo", "linear-fast"], house.folder / "told.json").error == ""
+
+    def crown_by_hand(event: str, version: str) -> None:
+        with open_run("demo", event) as under_way:
+            registry.note(under_way, event, version, "a test")
+
+    def serves(version: str) -> bool:
+        answer = server.client.post("/v1/catalogs/demo/predictions", json={"products": [{"title": "oak shelf"}]})
+        return answer.status_code == 200 and answer.json()["predictions"][0]["model_version"] == version
+
+    crown_by_hand("rolled_back", "v1")
+    with running(machines.address, tmp_path / "log", cache=str(tmp_path / "api")) as server:
+        wait_for(lambda: serves("v1"), PATIENCE_S, server.log)
+        (product,) = asked("SELECT product_id FROM predictions LIMIT 1")
+        assert server.client.get(f"/v1/catalogs/demo/predictions/{product[0]}").status_code == 200
+        machines.become("c")
+        crown_by_hand("promoted", "v2")
+        wait_for(lambda: serves("v2"), PATIENCE_S, server.log)
+        marker = obstore.get(machines.store, "home.json").bytes()
+        obstore.put(machines.store, "home.json", b'{"schema_version": 99}')
+        wait_for(lambda: any(line.get("error") == "HomeNewer" for line in server.lines()), PATIENCE_S, server.log)
+        assert serves("v2")
+        obstore.put(machines.store, "home.json", marker)
+        crown_by_hand("rolled_back", "v1")
+        wait_for(lambda: serves("v1"), PATIENCE_S, server.log)
+
+
+@contextmanager
+def behind(server: str, spoil: Callable[[http.server.BaseHTTPRequestHandler, dict[str, str]], bool]) -> Iterator[str]:
+    """The server through a web server of ours, which passes on what it is asked: all of it, or spoilt."""
+
+    class Passing(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+        def answer(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(int(headers.get("content-length", 0)))
+            if spoil(self, headers):
+                self.send_response(503)
+                self.send_header("content-length", "0")
+                self.end_headers()
+                return
+            with httpx.stream(self.command, server + self.path, headers=headers, content=body) as found:
+                content = b"".join(found.iter_raw())
+            self.send_response(found.status_code)
+            for name, value in found.headers.items():
+                if name.lower() not in {"content-length", "transfer-encoding", "connection", "date", "server"}:
+                    self.send_header(name, value)
+            length = found.headers.get("content-length") if self.command == "HEAD" else str(len(content))
+            self.send_header("content-length", length or "0")
+            self.end_headers()
+            self.wfile.write(content)
+
+    for method in ("GET", "PUT", "POST", "DELETE", "HEAD"):
+        setattr(Passing, f"do_{method}", Passing.answer)
+    passing = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Passing)
+    threading.Thread(target=passing.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{passing.server_port}"
+    finally:
+        passing.shutdown()
+        passing.server_close()
+
+
+def test_faults_that_pass_are_passed_over(machines: Machines, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = random.Random(7)
+    spoilt = []
+
+    def now_and_then(request: http.server.BaseHTTPRequestHandler, headers: dict[str, str]) -> bool:
+        if dice.random() < 0.1 and (not spoilt or spoilt[-1] != request.path):
+            spoilt.append(request.path)
+            return True
+        return False
+
+    with behind(server, now_and_then) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        machines.become("a")
+        night(ROWS)
+        machines.become("b")
+        assert len(asked("SELECT * FROM predictions")) == 3
+    assert spoilt
+
+
+def test_a_store_that_does_not_heed_conditions_is_refused(
+    machines: Machines, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget(request: http.server.BaseHTTPRequestHandler, headers: dict[str, str]) -> bool:
+        headers.pop("if-none-match", None)
+        return False
+
+    with behind(server, forget) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        machines.become("a")
+        for _ in range(2):
+            with pytest.raises(HomeUnusable, match="does not heed `If-None-Match`"):
+                night(ROWS)
+        assert not [key for key in machines.listed() if key.startswith("tables/")]
+
+
+@pytest.mark.parametrize(
+    ("environment", "address", "said"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "s3://shop/home", "these credentials may not do this"),
+        ({}, "s3://no-such-bucket/home", "there is no such bucket"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "s3://shop/home", "cannot be reached"),
+        ({}, "gs://shop/home", "is no home"),
+        ({}, "s3://", "is no home"),
+    ],
+)
+def test_a_bucket_that_cannot_be_used_is_told_by_name(
+    server: str,
+    machines: Machines,
+    aisle: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    address: str,
+    said: str,
+) -> None:
+    machines.address = address
+    machines.become("a", lock_wait_s="0") if address.startswith("s3://s") else None
+    monkeypatch.setenv("AISLE_HOME", address)
+    get_settings.cache_clear()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if "AWS_ACCESS_KEY_ID" in environment:
+        httpx.post(f"{server}/moto-api/reset-auth", content=b"0")  # from now on it asks whose the keys are
+    try:
+        for words in (["sql", "SELECT 1"], ["models", "list", "shelf"], ["models", "rollback", "shelf"]):
+            code, out, _ = aisle(*words, "--json")
+            told = json.loads(out)
+            assert (code, told["error"]) == (1, "HomeUnusable"), words
+            assert said in told["message"]
+            assert told["where"].startswith(address)
+            assert told["hint"]
+    finally:
+        httpx.post(f"{server}/moto-api/reset-auth", content=b"inf")
+
+
+def test_a_home_that_a_newer_aisle_wrote_is_refused(machines: Machines, aisle: Any) -> None:
+    machines.become("a")
+    night(ROWS)
+    obstore.put(machines.store, "home.json", b'{"schema_version": 99}')
+    keys = machines.listed()
+    for name in ("a", "b"):
+        machines.become(name)
+        with pytest.raises(HomeNewer, match=machines.address):
+            night(ROWS)
+        code, out, _ = aisle("sql", "SELECT 1", "--json")
+        assert (code, json.loads(out)["error"]) == (1, "HomeNewer")
+    assert machines.listed() == keys

@@ -1,0 +1,168 @@
+"""A run in a home on S3: it holds the catalogue's lease, and puts what it wrote into the bucket when it is recorded.
+
+No write replaces one that its copy does not know of, and the log of runs has one next place: of two runs that took each
+other for dead, one gets there.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import HomeUnusable, RunOvertaken
+from core.settings import get_settings
+from warehouse import tables
+from warehouse.bucket import Bucket, side_by_side
+from warehouse.home import Home, write_atomically
+from warehouse.lease import Lease, leased
+from warehouse.mirror import ATTEMPTS, COPYING_S, Mirror, check_home, copying, is_data, is_log, size_and_time, turn
+from warehouse.publish import note_unpublished
+from warehouse.recorded import recorded_runs
+
+
+class Working(Mirror):
+    """The mirror in the hands of a run: it holds the lease, and may write to the bucket."""
+
+    def __init__(self, home: Home, bucket: Bucket, catalog: str, lease: Lease) -> None:
+        super().__init__(home, bucket, catalog)
+        self._lease = lease
+        self._before: set[str] = set()
+
+    def begin(self) -> None:
+        """Make the copy equal to the bucket, and sure that nobody else can record a run."""
+        self.pull()
+        if self._lease.taken_over:
+            self._close_the_log_to_others()
+        self._before = set(recorded_runs(self.home, self.catalog)["run_id"])
+        left = [run for run in self.bucket.folders(f"reports/{self.catalog}") if run not in self._before]
+        self.bucket.delete([one.key for run in left for one in self.bucket.below(f"reports/{self.catalog}/{run}")])
+
+    def _close_the_log_to_others(self) -> None:
+        """Take the next place in the log of runs: whoever held the lease before, and may live, finds it taken."""
+        for _ in range(ATTEMPTS):
+            try:
+                with self.recording() as runs:
+                    tables.append(runs, tables.empty("runs"))
+            except RunOvertaken:
+                self._lease.check()
+                self.pull()  # the other one has just recorded its run
+            else:
+                return
+        raise HomeUnusable("changes faster than it can be read", where=self.bucket.address, hint="try again later")
+
+    @contextmanager
+    def recording(self) -> Iterator[Path]:
+        """A copy of the table `runs` to append to. What is appended is seen here once the bucket has it.
+
+        Raises:
+            RunOvertaken: another run has come before.
+        """
+        table = self.home.table(self.catalog, "runs")
+        beside = self.home.staging(self.catalog) / "runs"
+        shutil.rmtree(beside, ignore_errors=True)
+        (beside / "_delta_log").mkdir(parents=True)
+        for path in (table / "_delta_log").glob("*"):
+            os.link(path, beside / "_delta_log" / path.name)
+        yield beside
+        changed = {key: path for key, path in self.files().items() if self._is_changed(key, path)}
+        last = {key: path for key, path in changed.items() if key.startswith(f"{self.runs}/")}
+        last |= {
+            f"{self.runs}/{path.relative_to(beside).as_posix()}": path
+            for path in beside.rglob("*")
+            if path.is_file() and _is_of_a_table(path.name) and not _is_linked(path, table / path.relative_to(beside))
+        }
+        self._put({key: path for key, path in changed.items() if key not in last} | self._reports())
+        self._put(last)
+        note_unpublished(self.home)
+        for key in sorted(last, key=lambda key: (is_log(key), turn(key))):
+            target = self.home.root / key
+            target.parent.mkdir(parents=True, exist_ok=True)
+            last[key].replace(target)
+        self.save()
+        self._delete_what_was_deleted("tables")
+
+    def _reports(self) -> dict[str, Path]:
+        """Pages of this run that the bucket has not, or has otherwise."""
+        own = [run for run in (self.home.reports / self.catalog).glob("*") if run.name not in self._before]
+        files = [path for run in own for path in run.rglob("*") if path.is_file()]
+        found = {path.relative_to(self.home.root).as_posix(): path for path in files}
+        return {key: path for key, path in found.items() if self._is_changed(key, path)}
+
+    def _is_changed(self, key: str, path: Path) -> bool:
+        if not _is_of_a_table(path.name) and key.startswith("tables/"):
+            return False
+        known = self.known.get(key)
+        return known is None or (known.size, known.changed) != size_and_time(path)
+
+    def _put(self, files: dict[str, Path]) -> None:
+        """Put files into the bucket: those that no log speaks of yet first, then commits in their order."""
+        self._delete_what_was_deleted("models")  # a model that a killed run left: this one's files take its names
+        side_by_side(self._put_one, [(key, path) for key, path in files.items() if not is_log(key)])
+        self._lease.renew()
+        for key in sorted((key for key in files if is_log(key)), key=turn):
+            self._put_one((key, files[key]))
+
+    def _put_one(self, file: tuple[str, Path]) -> None:
+        key, path = file
+        self._lease.check()
+        if is_data(key):
+            etag = self.bucket.write(key, path)
+        else:
+            known = self.known.get(key)
+            etag = self.bucket.put(key, path, None if known is None else known.etag)
+        self.note(key, etag, path)
+
+    def _delete_what_was_deleted(self, part: str) -> None:
+        """Delete from the bucket what this run has deleted from the copy."""
+        here = self.files()
+        deleted = [key for key in self.known if key.startswith(f"{part}/") and not is_log(key) and key not in here]
+        self.bucket.delete(deleted)
+        for key in deleted:
+            del self.known[key]
+        self.save()
+
+
+@contextmanager
+def working(home: Home, catalog: str) -> Iterator[Working | None]:
+    """Hold a catalogue of a home on S3 for a run: nobody else's run, and no reader of this machine, touches its copy.
+
+    Of a home that is a folder: None, as there is nothing to hold.
+
+    Raises:
+        RunLocked: another machine's run did not end in time.
+        HomeUnusable, HomeNewer: the bucket cannot be used.
+    """
+    if home.address is None:
+        yield None
+        return
+    settings = get_settings()
+    bucket = Bucket(home.address)
+    check_home(bucket, make=True)
+    with (
+        leased(home.address, catalog, _id_of(home), lease_s=settings.lease_s, wait_s=settings.lock_wait_s) as lease,
+        copying(home, catalog, COPYING_S),
+    ):
+        mirror = Working(home, bucket, catalog, lease)
+        mirror.begin()
+        yield mirror
+
+
+def _id_of(home: Home) -> str:
+    """A name that no other copy has."""
+    path = home.root / "copy-id"
+    if not path.is_file():
+        write_atomically(path, secrets.token_hex(8))
+    return path.read_text()
+
+
+def _is_of_a_table(name: str) -> bool:
+    """Whether a file in a table's folder belongs to it, by its name; what a killed write left has others."""
+    return name == "_last_checkpoint" or (not name.startswith((".", "_")) and name.endswith((".json", ".parquet")))
+
+
+def _is_linked(path: Path, other: Path) -> bool:
+    return other.is_file() and path.samefile(other)
