@@ -101,6 +101,7 @@ class Points:
         self._around(warehouse.mirror.Mirror, "_exchange", lambda *_: "copy")
         self._around(warehouse.working, "side_by_side", lambda *_: "put files")
         self._around(warehouse.working.Working, "_put_one", lambda _, file: _what_is_put(file[0]))
+        self._around(warehouse.bucket.Bucket, "put", lambda _, key, *__: f"send {_what_is_put(key)}")
         self._around(warehouse.bucket.Bucket, "delete", lambda *_: "delete")
         write, add = warehouse.tables.write_deltalake, warehouse.tables.AddAction
         renamed = warehouse.publish.Published
@@ -147,8 +148,8 @@ class Points:
 
 
 def _what_is_put(key: str) -> str:
-    part, _, kind, *_, name = key.split("/")
-    return f"put commit {kind}" if part == "tables" and name.endswith(".json") else f"put file of {part}"
+    part, *below = key.split("/")
+    return f"put commit {below[1]}" if part == "tables" and key.endswith(".json") else f"put file of {part}"
 
 
 @dataclass

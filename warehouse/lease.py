@@ -42,6 +42,10 @@ class Lease:
         key: of the object.
         cache: whose it is: the id of the cache that its run works in.
         lease_s: seconds without a write after which it may be taken over.
+
+    Attributes:
+        taken_over: whether it was another's who has not given it back.
+        recorded: whether a run of the catalogue was ever recorded. Its object keeps that, apart from the log of runs.
     """
 
     def __init__(self, bucket: Bucket, key: str, cache: str, lease_s: float) -> None:
@@ -57,6 +61,7 @@ class Lease:
         self._written = 0.0
         self._lost = False
         self.taken_over = False
+        self.recorded = False
 
     def take(self, wait_s: float, what: str) -> None:
         """Wait until it is free, or has not been written for too long, and take it.
@@ -83,6 +88,7 @@ class Lease:
         if not (ended or (found is not None and self._is_old(found[1]))):
             return False
         try:
+            self.recorded = bool(holder.get("recorded"))
             self._write(self._says | {"beat": time.time_ns()}, None if found is None else found[1].etag)
         except RunOvertaken:
             return False  # somebody was quicker
@@ -97,7 +103,7 @@ class Lease:
 
     def _write(self, says: dict[str, Any], over: str | None) -> None:
         began = time.monotonic()
-        self._etag = self._bucket.put(self._key, json.dumps(says).encode(), over)
+        self._etag = self._bucket.put(self._key, json.dumps(says | {"recorded": self.recorded}).encode(), over)
         self._written = began
 
     def renew(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import HomeUnusable, RunOvertaken
+from core.errors import HomeUnusable, RunOvertaken, TableDamaged
 from core.settings import get_settings
 from warehouse import tables
 from warehouse.bucket import Bucket, side_by_side
@@ -35,6 +35,13 @@ class Working(Mirror):
     def begin(self) -> None:
         """Make the copy equal to the bucket, and sure that nobody else can record a run."""
         self.pull()
+        table = self.home.table(self.catalog, "runs")
+        if self._lease.recorded and tables.version(table) is None:
+            raise TableDamaged(
+                f"runs of {self.catalog} were recorded, and there is no record of them any more",
+                where=f"{self.bucket.address}/{self.runs}",
+                hint="restore it from a backup; to begin anew, move all of this catalogue away first, its lock too",
+            )
         if self._lease.taken_over:
             self._close_the_log_to_others()
         self._before = set(recorded_runs(self.home, self.catalog)["run_id"])
@@ -77,6 +84,7 @@ class Working(Mirror):
         }
         self._put({key: path for key, path in changed.items() if key not in last} | self._reports())
         self._put(last)
+        self._lease.recorded = True
         note_unpublished(self.home)
         for key in sorted(last, key=lambda key: (is_log(key), turn(key))):
             target = self.home.root / key
