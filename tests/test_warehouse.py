@@ -341,7 +341,7 @@ def test_the_newest_run_is_the_last_one_even_when_the_clock_was_set_back(home: P
     assert Run.later_than(pl.Series([], dtype=pl.Datetime("us", "UTC"))) < future
 
 
-@pytest.mark.parametrize("named", ["s3://bucket/home", "{tmp}/h[4]", "{tmp}/h%20p"])
+@pytest.mark.parametrize("named", ["gs://bucket/home", "{tmp}/h[4]", "{tmp}/h%20p"])
 def test_a_home_that_tables_cannot_lie_in_is_refused(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
@@ -350,7 +350,7 @@ def test_a_home_that_tables_cannot_lie_in_is_refused(
     get_settings.cache_clear()
     with pytest.raises(HomeUnusable, match="set AISLE_HOME"):
         night(ROWS)
-    assert not (tmp_path / "s3:").exists()
+    assert not (tmp_path / "gs:").exists()
 
 
 def test_sql_before_anything_was_published_says_what_to_do(home: Path) -> None:
