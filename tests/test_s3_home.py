@@ -38,7 +38,7 @@ from warehouse.runs import open_run
 from warehouse.upkeep import MOST_SMALL_FILES
 
 ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None)]
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 VIEWS = ("products", "predictions", "predictions_history", "models", "runs", "conservation", "policy", "rejects")
 
 
@@ -89,6 +89,26 @@ def test_machines_take_turns_and_all_see_the_same(machines: Machines) -> None:
     assert shown() == seen
     assert asked("SELECT DISTINCT catalog FROM products ORDER BY ALL") == [("other",), ("shelf",)]
     assert asked("SELECT count(*), bool_and(balanced) FROM conservation") == [(3, True)]
+
+
+def test_a_run_that_failed_leaves_nothing_in_the_bucket(machines: Machines) -> None:
+    machines.become("a")
+    night(ROWS)
+    before, seen = machines.listed("tables"), shown()
+
+    def fails() -> None:
+        with open_run("shelf", "ingest", ["x"]) as run:
+            ingest(run, [("4", "new", "Toys")], bad=1)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
+    assert machines.listed("tables") == before
+    assert shown() == seen
+    night([("5", "newer", "Toys")])
+    assert not machines.listed("tables/shelf/rejects")
+    machines.become("b")
+    assert [row["product_id"] for row in shown()["products"]] == ["1", "2", "3", "5"]
 
 
 def test_every_table_in_the_bucket_is_a_delta_table(machines: Machines, server: str) -> None:

@@ -28,6 +28,9 @@ BEATS = 4
 
 POLL_S = 2.0
 
+PATIENCE_S = 10.0
+"""For one request at least, however short the lease."""
+
 _CLOCK = "locks/clock"
 """An object that is written to learn what time the bucket has."""
 
@@ -38,7 +41,7 @@ class Lease:
     """A lease that is held.
 
     Args:
-        bucket: with requests short enough for a beat.
+        bucket: with requests about as short as a beat.
         key: of the object.
         cache: whose it is: the id of the cache that its run works in.
         lease_s: seconds without a write after which it may be taken over.
@@ -121,13 +124,20 @@ class Lease:
                 raise self._overtaken() from error
 
     def check(self) -> None:
-        """Raise RunOvertaken when it was taken over, or may have been."""
-        if self._lost or time.monotonic() - self._written > self._lease_s:
+        """Make sure that it is still ours; asks the bucket only when it has not been written for too long.
+
+        Raises:
+            RunOvertaken: somebody has taken it over.
+            HomeUnusable: the bucket does not answer.
+        """
+        if self._lost:
             raise self._overtaken()
+        if time.monotonic() - self._written > self._lease_s:
+            self.renew()
 
     def _overtaken(self) -> RunOvertaken:
         return RunOvertaken(
-            f"this run gave no sign of life for {self._lease_s:.0f} s, and another may have taken its place",
+            f"this run gave no sign of life for {self._lease_s:.0f} s, and another has taken its place",
             where=f"{self._bucket.address}/{self._key}",
             hint=AGAIN,
         )
@@ -140,7 +150,7 @@ class Lease:
             except RunOvertaken:
                 return
             except HomeUnusable:
-                continue  # tried again; `check` counts the time
+                continue  # tried again at the next beat
 
     def give_back(self) -> None:
         """Say that it is free, if it is still ours."""
@@ -153,7 +163,7 @@ class Lease:
 @contextmanager
 def leased(address: str, catalog: str, cache: str, *, lease_s: float, wait_s: float) -> Iterator[Lease]:
     """Hold the lease of a catalogue's run."""
-    bucket = Bucket(address, request_s=max(1.0, lease_s / BEATS))
+    bucket = Bucket(address, request_s=max(PATIENCE_S, lease_s / BEATS))
     lease = Lease(bucket, f"locks/run-{catalog}.json", cache, lease_s)
     lease.take(wait_s, f"a run of {catalog}")
     beating = threading.Thread(target=lease.beat, name=f"lease of {catalog}", daemon=True)
