@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -80,11 +81,11 @@ def decode_lines(lines: list[bytes]) -> tuple[list[str], set[int]]:
 
 def ahead(items: Iterator[_Item]) -> Iterator[_Item]:
     """The same items, the next one made in a thread while the current one is worked on."""
-    end = object()
+    end, here = object(), copy_context()  # the settings in force here are in force in the thread
     with ThreadPoolExecutor(1, thread_name_prefix="aisle-read") as pool:
-        future = pool.submit(next, items, end)
+        future = pool.submit(here.run, lambda: next(items, end))
         while (item := future.result()) is not end:
-            future = pool.submit(next, items, end)
+            future = pool.submit(here.run, lambda: next(items, end))
             yield item  # type: ignore[misc]  # never the end mark
 
 

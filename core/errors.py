@@ -22,6 +22,11 @@ AisleError                       exit code 1
 │   ├── NoChampion               nothing to predict with yet
 │   ├── UnknownModel             no model version of that name
 │   └── ArtifactDamaged          a model folder that fails its checks
+├── RunnerError                  something about the workers that parts of a step are mapped over
+│   ├── ClusterUnreachable       a Dask scheduler that does not answer, or has no worker
+│   ├── WorkerDiffers            a worker with other versions than this process
+│   ├── NotShared                a worker that does not see the same files as this process
+│   └── WorkersLost              a part that was given up, because workers died on it
 └── WarehouseError
     ├── HomeUnusable             AISLE_HOME cannot be read or written
     ├── HomeNewer                AISLE_HOME was written by a newer Aisle
@@ -163,6 +168,26 @@ class UnknownModel(ModelError):
 
 class ArtifactDamaged(ModelError):
     """A model folder that fails its checks."""
+
+
+class RunnerError(AisleError):
+    """Something about the workers that parts of a step are mapped over."""
+
+
+class ClusterUnreachable(RunnerError):
+    """A Dask scheduler that does not answer, or has no worker."""
+
+
+class WorkerDiffers(RunnerError):
+    """A worker with other versions than this process."""
+
+
+class NotShared(RunnerError):
+    """A worker that does not see the same files as this process."""
+
+
+class WorkersLost(RunnerError):
+    """A part that was given up, because workers died on it."""
 
 
 class WarehouseError(AisleError):

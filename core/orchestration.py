@@ -1,8 +1,8 @@
 """Flows and tasks that run under Prefect when asked, and in this process at once otherwise.
 
 Prefect has no offline mode: outside a flow run its tasks start an ephemeral server (10-16 s). A `Step` is a Prefect
-task that calls its own function, and maps it over a thread pool, when no flow run is active. The same flow function is
-then a flow run like any other under Prefect, and a plain function call without it.
+task that calls its own function when no flow run is active. The same flow function is then a flow run like any other
+under Prefect, and a plain function call without it. Either way a step is mapped over what AISLE_RUNNER names.
 """
 
 from __future__ import annotations
@@ -17,18 +17,32 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.futures import PrefectFuture, wait
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
+from core.elsewhere import sent
 from core.errors import AisleError
 from core.settings import get_settings
+from core.workers import (
+    ANSWER_S,
+    call_on_scheduler,
+    end_with_parent,
+    executor,
+    greet,
+    local_cluster,
+    naming_losses,
+    naming_unreachable,
+)
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -66,27 +80,47 @@ class Step(Task[P, R]):
         result = super().__call__(*args, **kwargs) if under_prefect() else self.fn(*args, **kwargs)
         return self._told(result, 1, 1)
 
-    def each(self, items: Iterable[Any], **fixed: Any) -> list[R]:
+    def each(self, items: Iterable[Any], *, shared: Path, **fixed: Any) -> list[R]:
         """The results for every item in order, worked on side by side; `fixed` arguments go to each.
 
+        Items and arguments name files, and `shared` is the folder that workers of other processes have to see.
         Raises the first error after all items have ended.
         """
         todo = list(items)
-        if under_prefect():
-            return self._each_as_tasks(todo, fixed)
-        with ThreadPoolExecutor(max_workers=get_settings().workers) as pool:
-            futures = [pool.submit(self.fn, item, **fixed) for item in todo]
-            return cast("list[R]", [self._told(f.result(), i, len(todo)) for i, f in enumerate(futures, 1)])
+        with naming_losses():
+            return self._each_as_tasks(todo, shared, fixed) if under_prefect() else self._each_here(todo, shared, fixed)
 
-    def _each_as_tasks(self, todo: list[Any], fixed: dict[str, Any]) -> list[R]:
+    def _each_here(self, todo: list[Any], shared: Path, fixed: dict[str, Any]) -> list[R]:
+        with self._for(get_settings().runner == "threads", shared) as function, executor() as pool:
+            futures = [pool.submit(function, item, **fixed) for item in todo]
+            return [self._told(future.result(), done, len(todo)) for done, future in enumerate(futures, 1)]
+
+    def _each_as_tasks(self, todo: list[Any], shared: Path, fixed: dict[str, Any]) -> list[R]:
         shown = _Progress(str(self.name), len(todo))
-        futures = [self.submit(item, **fixed) for item in todo]
-        results = []
-        for done, future in enumerate(futures, 1):
-            results.append(self._told(future.result(), done, len(todo)))
-            if done == len(todo) or done % PROGRESS_EVERY == 0:
-                shown.update(done)
-        return results
+        with self._for(_runs_here(), shared) as function, _reachable_from_workers():
+            # A copy of this task, with the function that may be sent.
+            task = copy(self)
+            task.fn = function
+            futures = [task.submit(item, **fixed) for item in todo]
+            try:
+                return [self._taken(future, done, shown) for done, future in enumerate(futures, 1)]
+            finally:
+                wait(futures)
+
+    @contextmanager
+    def _for(self, here: bool, shared: Path) -> Iterator[Callable[..., R]]:
+        """This step's function: itself for this process, or one that can be sent to others."""
+        if here:
+            yield self.fn
+        else:
+            with sent(self.fn.__module__, self.fn.__name__, shared) as function:
+                yield function
+
+    def _taken(self, future: PrefectFuture[R], done: int, shown: _Progress) -> R:
+        result = self._told(future.result(), done, shown.total)
+        if done == shown.total or done % PROGRESS_EVERY == 0:
+            shown.update(done)
+        return cast("R", result)
 
     def _told(self, result: Any, done: int, total: int) -> Any:
         for progress in _listeners:
@@ -150,11 +184,42 @@ def step(name: str, *, retries: int = 0) -> Callable[[Callable[P, R]], Step[P, R
 
 
 def task_runner() -> TaskRunner[Any]:
-    """The runner that AISLE_RUNNER names, for `@flow(task_runner=...)`."""
+    """The runner that AISLE_RUNNER names, for `@flow(task_runner=...)`. It starts nothing before it is needed."""
     settings = get_settings()
     if settings.runner == "processes":
-        return ProcessPoolTaskRunner(max_workers=settings.workers)
+        return ProcessPoolTaskRunner(max_workers=settings.workers, initializer=end_with_parent)
+    if settings.runner == "dask":
+        with naming_unreachable():
+            from prefect_dask.task_runners import DaskTaskRunner
+        if settings.dask_address:
+            return DaskTaskRunner(address=settings.dask_address, client_kwargs={"timeout": ANSWER_S})
+        return DaskTaskRunner(cluster_class=local_cluster)
     return ThreadPoolTaskRunner(max_workers=settings.workers)
+
+
+def _active_runner() -> TaskRunner[Any] | None:
+    active = FlowRunContext.get()
+    return None if active is None else active.task_runner
+
+
+def _runs_here() -> bool:
+    return isinstance(_active_runner(), ThreadPoolTaskRunner)
+
+
+@contextmanager
+def _reachable_from_workers() -> Iterator[None]:
+    """Tell workers of other processes which Prefect server this is: each would start one of its own."""
+    active = FlowRunContext.get()
+    if active is None or _runs_here():
+        yield
+        return
+    if get_settings().runner == "dask":
+        call_on_scheduler()
+        with naming_unreachable():
+            client = active.task_runner.client  # type: ignore[attr-defined]  # it connects, or starts the cluster
+        greet(client)
+    with temporary_settings({PREFECT_API_URL: str(active.client.api_url)}):
+        yield
 
 
 def run_flow(flow: Flow[..., R], *args: Any, with_prefect: bool = False, **kwargs: Any) -> R:

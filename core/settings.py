@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -23,10 +26,18 @@ class Settings(BaseSettings):
         60.0, ge=1, description="Seconds without a sign of life after which a run in an S3 home is taken for dead."
     )
     catalogs: Path | None = Field(None, description="A folder of your own catalogue TOML files, looked at first.")
-    runner: Literal["threads", "processes"] = Field(
-        "threads", description="Task runner that partitions are mapped over in Prefect flow runs."
+    runner: Literal["threads", "processes", "dask"] = Field(
+        "threads",
+        description="What works on files and partitions side by side, in Prefect flow runs and without Prefect.",
     )
-    workers: int = Field(2, ge=1, description="Partitions worked on at once.")
+    dask_address: str | None = Field(
+        None,
+        description="Scheduler of the Dask cluster, `tcp://HOST:8786`; not set: `AISLE_WORKERS` processes on this "
+        "machine, for as long as a step needs them.",
+    )
+    workers: int = Field(
+        2, ge=1, description="Files or partitions worked on at once; a Dask scheduler has its own number."
+    )
     batch_rows: int = Field(50_000, ge=100, description="Rows held in memory at once while reading and scoring.")
     max_line_mib: int = Field(32, ge=1, description="A longer line is a rejected row, in MiB.")
     memory_limit: str = Field("768MB", description="Memory that DuckDB may use before it spills to disk.")
@@ -54,7 +65,31 @@ class Settings(BaseSettings):
     api_refresh_s: float = Field(1.0, gt=0, le=5, description="Seconds between looks for a newly promoted champion.")
 
 
-@lru_cache(maxsize=1)
-def get_settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+class _Current:
+    """The settings in force: those of this process, read once, or those that were sent along with work."""
+
+    def __init__(self) -> None:
+        self._sent: ContextVar[Settings | None] = ContextVar("settings of the process that sent the work", default=None)
+        self._own = lru_cache(maxsize=1)(Settings)
+
+    def __call__(self) -> Settings:
+        return self._sent.get() or self._own()
+
+    def __reduce__(self) -> str:
+        return "get_settings"  # code that is sent to a worker means the settings that are in force there
+
+    def cache_clear(self) -> None:
+        """Have this process's settings read again."""
+        self._own.cache_clear()
+
+    @contextmanager
+    def sent(self, settings: Settings) -> Iterator[None]:
+        """Let settings of another process be in force, in this context only: a worker may serve several senders."""
+        token = self._sent.set(settings)
+        try:
+            yield
+        finally:
+            self._sent.reset(token)
+
+
+get_settings = _Current()

@@ -21,7 +21,7 @@ def ingest(catalog: str, source: list[str], within: str | None = None) -> Ingest
     """
     with open_run(catalog, "ingest", source, within) as run:
         files = find_source(run.run_id)
-        read = read_file.each(files)
+        read = read_file.each(files, shared=run.staging)
         store_rows(run.run_id, read)
         reports = validate_rows(run.run_id, read)
         return IngestResult.of(run, read, reports)

@@ -28,6 +28,6 @@ def score(
     """
     with open_run(catalog, "score", within=within) as run:
         plan = plan_scoring(run.run_id, model, since, until)
-        score_partition.each(plan.partitions, record=plan.model, run_id=run.run_id)
+        score_partition.each(plan.partitions, shared=run.staging, record=plan.model, run_id=run.run_id)
         store_scores(run.run_id, plan)
         return ScoreResult.of(run, plan)

@@ -28,7 +28,7 @@ def tune(
     with open_run(catalog, "tune") as run:
         search = plan_search(run.run_id, recipe, overrides, trials, folds)
         try:
-            ended = try_recipe.each(search.trials)
+            ended = try_recipe.each(search.trials, shared=run.staging)
         finally:
             forget_features()
         ranked = record_trials(run.run_id, search, ended)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from catalogs import registry
 from catalogs.sources import SourceFile, resolve
@@ -37,6 +37,8 @@ def find_source(run_id: str) -> list[FileJob]:
     run.source_digest = digest_of(files)
     # With a champion, a file without labels is one to be categorised; without one, its label column was mistyped.
     need_label = champion(run) is None
+    # Workers may be started in another folder.
+    files = [replace(file, path=file.path.absolute()) for file in files]
     return [FileJob(i, file, run.catalog, str(run.staging / "rows"), need_label) for i, file in enumerate(files)]
 
 

@@ -124,7 +124,7 @@ def ingest(files: list[Path], scored: bool) -> None:
     with open_run("shelf", "ingest", [str(file) for file in files]) as run:
         if models.champion(run) is None:
             crown(run, "v1", "digest-1")
-        store_rows(run.run_id, read_file.each(find_source(run.run_id)))
+        store_rows(run.run_id, read_file.each(find_source(run.run_id), shared=run.staging))
         if scored:
             score(run, LengthModel())
 

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class Home:
         return self.reports / catalog / run_id
 
     def staging(self, catalog: str) -> Path:
-        """Work in progress of the run that holds the catalogue's lock; the next run deletes what is left in it."""
+        """Work in progress of a catalogue, a folder a run; the next run deletes what others have left in it."""
         return self.root / "staging" / catalog
 
     def lock(self, name: str) -> Path:
@@ -185,9 +186,19 @@ def _unlike_a_pattern(path: Path, setting: str) -> Path:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that readers see the old text or the new one, never half."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    with beside(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A file to write, which takes the place of `path` at the end: nobody reads half, whoever else writes it too."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager

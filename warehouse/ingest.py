@@ -11,8 +11,9 @@ import polars as pl
 
 from catalogs.digests import with_row_hash
 from catalogs.spec import CatalogSpec
-from core.errors import SourceEmpty, SourceShrunk, SpecInvalid
+from core.errors import NotShared, SourceEmpty, SourceShrunk, SpecInvalid
 from warehouse.engine import copied, engine, one
+from warehouse.home import beside
 from warehouse.runs import Run
 from warehouse.statements import column, quoted, statement
 from warehouse.tables import COLUMNS
@@ -46,7 +47,7 @@ class Staged:
 
 
 class Stage:
-    """Writes decided batches of one file into a run's staging folder."""
+    """Writes decided batches of one file into a run's staging folder. Done again, each takes its own place again."""
 
     def __init__(self, folder: Path, file_no: int) -> None:
         self._folder = folder
@@ -60,9 +61,11 @@ class Stage:
         name = f"{self._file_no:05d}-{self._batch:06d}.parquet"
         if good.height:
             ordered = good.with_columns(n=pl.lit(self._file_no * ORDER_STEP, dtype=pl.Int64) + pl.col("source_row"))
-            ordered.write_parquet(self._folder / f"good-{name}", compression="lz4", row_group_size=STAGED_ROW_GROUP)
+            with beside(self._folder / f"good-{name}") as out:
+                ordered.write_parquet(out, compression="lz4", row_group_size=STAGED_ROW_GROUP)
         if rejects.height:
-            rejects.write_parquet(self._folder / f"rejects-{name}", compression="zstd")
+            with beside(self._folder / f"rejects-{name}") as out:
+                rejects.write_parquet(out, compression="zstd")
 
     @staticmethod
     def rejects_of(file: str, unreadable: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
@@ -83,6 +86,7 @@ def store(run: Run, spec: CatalogSpec, staged: list[Staged]) -> None:
     Raises:
         SourceEmpty: not a single row was read.
         SourceShrunk: a snapshot misses more of the stored products than `max_vanished` allows.
+        NotShared: rows that were staged are not to be seen here.
     """
     folder = staged_folder(run)
     run.counts["read"] = sum(part.read for part in staged)
@@ -90,6 +94,7 @@ def store(run: Run, spec: CatalogSpec, staged: list[Staged]) -> None:
     if not run.counts["read"]:
         raise SourceEmpty("has no rows", where=", ".join(run.source), hint="check that the right file was named")
     with engine(run) as connection:
+        _refuse_if_unseen(run, connection, folder)
         labelled: list[Path] = []
         for file_no, part in enumerate(staged):
             batches = sorted(folder.glob(f"good-{file_no:05d}-*.parquet"))
@@ -102,6 +107,20 @@ def store(run: Run, spec: CatalogSpec, staged: list[Staged]) -> None:
             _refuse_if_shrunk(run, spec, connection)
         _commit(run, spec, connection)
     _commit_rejects(run, folder)
+
+
+def _refuse_if_unseen(run: Run, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Raise NotShared unless every staged row is here: another machine's may be late, or lie on its own disk."""
+    told = {"good": run.counts["read"] - run.counts["rejected"], "rejects": run.counts["rejected"]}
+    for kind, rows in told.items():
+        files = ", ".join(quoted(str(file)) for file in folder.glob(f"{kind}-*.parquet"))
+        seen = one(connection, f"SELECT sum(num_rows) FROM parquet_file_metadata([{files}])") if files else 0
+        if seen != rows:
+            raise NotShared(
+                f"workers staged {rows:,} rows ({kind}), and {seen:,} are to be seen here",
+                where=str(folder),
+                hint="AISLE_HOME must be on a file system that shows at once what others wrote; run it again",
+            )
 
 
 def _keep_known_labels(

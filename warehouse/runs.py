@@ -54,8 +54,8 @@ class Run:
 
     @property
     def staging(self) -> Path:
-        """A folder of this run's own, gone when it ends."""
-        return self.home.staging(self.catalog)
+        """A folder of this run's own, gone when it ends. What workers of a killed run still write is not in it."""
+        return self.home.staging(self.catalog) / self.run_id
 
     @property
     def reports(self) -> Path:
@@ -182,7 +182,7 @@ def new_run_id() -> str:
 
 
 def _undo_what_was_not_recorded(run: Run) -> None:
-    shutil.rmtree(run.staging, ignore_errors=True)
+    shutil.rmtree(run.home.staging(run.catalog), ignore_errors=True)
     for kind in tables.COLUMNS:
         if kind != "runs":
             tables.restore(run.table(kind), run.versions.get(kind))

@@ -15,6 +15,7 @@ from core.errors import SpecInvalid
 from core.settings import get_settings
 from warehouse import tables
 from warehouse.engine import copied, engine, one
+from warehouse.home import beside
 from warehouse.registry import ModelRecord
 from warehouse.runs import Run
 from warehouse.statements import column, quoted, statement
@@ -137,7 +138,7 @@ def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
 
 
 def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_id: str) -> int:
-    """Score one partition into its staging file; returns its rows."""
+    """Score one partition into its staging file; returns its rows. Done again, the file is written again as a whole."""
     inside = pl.col("seq").is_between(part.first_seq, part.last_seq)
     todo = pl.scan_parquet(part.todo).filter(inside).collect()
     # Earlier versions and products that need no answer lie in the same range: they must not fill the memory.
@@ -162,9 +163,8 @@ def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_i
         pl.lit(run_id).alias("scored_run_id"),
         pl.lit(datetime.now(UTC), dtype=tables.TIME).alias("scored_at"),
     )
-    beside = Path(f"{part.out}.part")
-    scored.write_parquet(beside, compression="lz4")
-    beside.replace(part.out)
+    with beside(Path(part.out)) as out:
+        scored.write_parquet(out, compression="lz4")
     return scored.height
 
 
