@@ -67,6 +67,11 @@ class LengthModel:
 
 def ingest(run: Run, rows: list[Row], *, bad: int = 0, declared: CatalogSpec | None = None) -> None:
     """Store rows and some unreadable lines behind them."""
+    store(run, declared or spec(), stage(run, rows, bad=bad))
+
+
+def stage(run: Run, rows: list[Row], *, bad: int = 0) -> list[Staged]:
+    """Stage rows and some unreadable lines behind them."""
     rejects = pl.DataFrame(
         {
             "source_file": ["shelf.jsonl"] * bad,
@@ -77,7 +82,7 @@ def ingest(run: Run, rows: list[Row], *, bad: int = 0, declared: CatalogSpec | N
         schema={"source_file": pl.String, "source_row": pl.Int64, "raw": pl.String, "reasons": pl.List(pl.String)},
     )
     Stage(staged_folder(run), 0).write(frame(rows), rejects)
-    store(run, declared or spec(), [Staged("shelf.jsonl", len(rows) + bad, bad, {})])
+    return [Staged("shelf.jsonl", len(rows) + bad, bad, {})]
 
 
 def crown(run: Run, version: str, digest: str, threshold: float = 0.8) -> None:
