@@ -50,6 +50,7 @@ def test_every_package_of_the_project_has_a_floor():
         ("tasks/__init__.py", "import great_expectations", "Only expectations imports"),
         ("flows/__init__.py", "import evidently", "Only reports imports"),
         ("classifier/__init__.py", "import mlflow", "Only tasks imports"),
+        ("tasks/__init__.py", "import distributed", "Only core imports Dask"),
     ],
 )
 def test_an_import_that_breaks_a_contract_is_caught(tmp_path: Path, module: str, statement: str, contract: str):
