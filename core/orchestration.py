@@ -36,8 +36,8 @@ from core.settings import get_settings
 from core.workers import (
     ANSWER_S,
     call_on_scheduler,
-    end_with_parent,
     executor,
+    follow_parent,
     greet,
     local_cluster,
     naming_losses,
@@ -84,7 +84,7 @@ class Step(Task[P, R]):
         """The results for every item in order, worked on side by side; `fixed` arguments go to each.
 
         Items and arguments name files, and `shared` is the folder that workers of other processes have to see.
-        Raises the first error after all items have ended.
+        Raises the first error; nothing more begins then.
         """
         todo = list(items)
         with naming_losses():
@@ -104,8 +104,9 @@ class Step(Task[P, R]):
             futures = [task.submit(item, **fixed) for item in todo]
             try:
                 return [self._taken(future, done, shown) for done, future in enumerate(futures, 1)]
-            finally:
+            except Exception:
                 wait(futures)
+                raise
 
     @contextmanager
     def _for(self, here: bool, shared: Path) -> Iterator[Callable[..., R]]:
@@ -187,7 +188,7 @@ def task_runner() -> TaskRunner[Any]:
     """The runner that AISLE_RUNNER names, for `@flow(task_runner=...)`. It starts nothing before it is needed."""
     settings = get_settings()
     if settings.runner == "processes":
-        return ProcessPoolTaskRunner(max_workers=settings.workers, initializer=end_with_parent)
+        return ProcessPoolTaskRunner(max_workers=settings.workers, initializer=follow_parent)
     if settings.runner == "dask":
         with naming_unreachable():
             from prefect_dask.task_runners import DaskTaskRunner

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, cast
 
 from core.errors import AisleError, ClusterUnreachable, RunnerError, WorkerDiffers, WorkersLost
@@ -19,7 +19,7 @@ from core.settings import get_settings
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, Worker
 
 # Before distributed is imported, here and in the processes that it starts: what it does is no news.
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
@@ -40,21 +40,28 @@ def executor() -> Iterator[Executor]:
         ClusterUnreachable: the scheduler does not answer, or has no worker.
     """
     settings = get_settings()
-    if settings.runner == "threads":
-        with ThreadPoolExecutor(settings.workers) as pool:
-            yield pool
-    elif settings.runner == "processes":
-        spawned = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(settings.workers, spawned, initializer=end_with_parent) as pool:
-            yield pool
-    else:
-        with _cluster() as cluster, _connected(cluster) as client, _pool(client) as pool:
+    with ExitStack() as open_now:
+        pool: Executor
+        if settings.runner == "threads":
+            pool = open_now.enter_context(ThreadPoolExecutor(settings.workers))
+        elif settings.runner == "processes":
+            spawned = multiprocessing.get_context("spawn")
+            pool = open_now.enter_context(ProcessPoolExecutor(settings.workers, spawned, initializer=follow_parent))
+        else:
+            client = open_now.enter_context(_connected(open_now.enter_context(_cluster())))
             greet(client)
+            pool = _pool(client)
+        try:
             yield pool
+        except BaseException:
+            # Nothing more begins. A cluster's workers cannot be waited for: they may be the reason.
+            pool.shutdown(wait=False) if settings.runner == "dask" else pool.shutdown(cancel_futures=True)
+            raise
 
 
-def end_with_parent() -> None:
-    """Have this process end when its parent does: one that was killed cannot tell it to."""
+def follow_parent() -> None:
+    """Have this process end with its parent, which cannot tell it to when it is killed, and leave interrupts to it."""
+    os.setpgrp()  # a terminal interrupts a whole group; to ignore it would not do, as Polars puts a handler of its own
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent,), daemon=True, name="end with parent").start()
@@ -65,8 +72,14 @@ def _end_after(parent: BaseProcess) -> None:
     os._exit(1)
 
 
+def dask_setup(_worker: Worker) -> None:
+    """Leave interrupts to the parent; Dask calls this in each worker of `local_cluster`, which ends with its parent."""
+    os.setpgrp()
+
+
 def local_cluster() -> LocalCluster:
     """A Dask cluster of AISLE_WORKERS processes on this machine. Nobody but this machine reaches it; no dashboard."""
+    import dask.config
     from distributed import LocalCluster
 
     return LocalCluster(  # type: ignore[no-untyped-call]
@@ -78,6 +91,7 @@ def local_cluster() -> LocalCluster:
         scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # there is none; its port would be taken all the same
         memory_limit=0,  # Dask would end a worker that takes its share of the memory, and no part gets smaller by that
         silence_logs=logging.ERROR,
+        preload=[*dask.config.get("distributed.worker.preload"), __name__],
     )
 
 
