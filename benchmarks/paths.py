@@ -14,6 +14,7 @@ from benchmarks.results import Column, Report
 
 if TYPE_CHECKING:
     import polars as pl
+    import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from classifier.tree import Tree
@@ -115,11 +116,9 @@ def _given(
     if way in HICLASS:
         from importlib import import_module
 
-        from sklearn.svm import LinearSVC
-
         kind = getattr(import_module("hiclass"), HICLASS[way])
         truth = np.array([[*path, *[""] * (tree.depth - len(path))] for path in tree.paths], dtype=object)[codes]
-        model = kind(local_classifier=LinearSVC(C=1.0, tol=0.1, random_state=0), n_jobs=2)
+        model = kind(local_classifier=_svc(), n_jobs=2)
         model.fit(design.whole(), truth)
         vectoriser.weigh(fit_linear(design, codes, len(tree), LinearParams(solver="adagrad", epochs=1), 0))
         rows = sp.hstack([part.rows.to_csr() for part in _all_parts(vectoriser, columns)], format="csr")
@@ -130,6 +129,18 @@ def _given(
     vectoriser.weigh(linear)
     best = score(vectoriser.parts(columns), linear.intercept, test.height).argmax(axis=1)
     return paths.gather(best)
+
+
+def _svc() -> Any:
+    """LinearSVC; where hiclass chooses among the children of the node before, it asks for probabilities."""
+    from sklearn.svm import LinearSVC
+
+    class Svc(LinearSVC):  # type: ignore[misc]
+        def predict_proba(self, rows: sp.csr_matrix) -> NDArray[np.float64]:
+            """Logistic of the distances, one against the rest, as scikit-learn has it for its linear models."""
+            return np.asarray(self._predict_proba_lr(rows))
+
+    return Svc(C=1.0, tol=0.1, random_state=0)
 
 
 def _all_parts(vectoriser: Any, columns: Any) -> list[Any]:
