@@ -330,7 +330,7 @@ def test_under_prefect_the_rows_are_the_same(
     script.write_text(UNDER_PREFECT)
     environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": str(PROJECT)}
     ended = subprocess.run(
-        [sys.executable, script, before / "source"], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, script, before / "source"], env=environment, capture_output=True, text=True, timeout=600
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert seen() == threaded
