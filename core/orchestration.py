@@ -18,7 +18,7 @@ os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
@@ -39,6 +39,7 @@ from core.workers import (
     executor,
     follow_parent,
     greet,
+    left_alone,
     local_cluster,
     naming_losses,
     naming_unreachable,
@@ -214,12 +215,14 @@ def _reachable_from_workers() -> Iterator[None]:
     if active is None or _runs_here():
         yield
         return
-    if get_settings().runner == "dask":
-        call_on_scheduler()
-        with naming_unreachable():
-            client = active.task_runner.client  # type: ignore[attr-defined]  # it connects, or starts the cluster
-        greet(client)
-    with temporary_settings({PREFECT_API_URL: str(active.client.api_url)}):
+    with ExitStack() as open_now:
+        if get_settings().runner == "dask":
+            call_on_scheduler()
+            with naming_unreachable():
+                client = active.task_runner.client  # type: ignore[attr-defined]  # it connects, or starts the cluster
+            greet(client)
+            open_now.enter_context(left_alone(client))
+        open_now.enter_context(temporary_settings({PREFECT_API_URL: str(active.client.api_url)}))
         yield
 
 

@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -31,6 +32,10 @@ WORKER_S = 300.0
 """Seconds until a cluster must have a worker: one that scales itself may have to start a machine."""
 
 
+WATCH_S = 5.0
+"""Seconds between looks whether a cluster still has a worker."""
+
+
 @contextmanager
 def executor() -> Iterator[Executor]:
     """What AISLE_RUNNER names, for the time of one mapped step.
@@ -50,6 +55,7 @@ def executor() -> Iterator[Executor]:
         else:
             client = open_now.enter_context(_connected(open_now.enter_context(_cluster())))
             greet(client)
+            open_now.enter_context(left_alone(client))
             pool = _pool(client)
         try:
             yield pool
@@ -135,6 +141,32 @@ def greet(client: Client) -> None:
 
 
 @contextmanager
+def left_alone(client: Client) -> Iterator[None]:
+    """Give up what a cluster without workers would keep for ever: after WORKER_S seconds without one."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        alone_since: float | None = None
+        while not ended.wait(min(WATCH_S, WORKER_S)):
+            try:
+                alone = not client.nthreads()  # type: ignore[no-untyped-call]
+            except Exception:  # noqa: BLE001 - a scheduler that is gone ends the work by itself
+                return
+            alone_since = (alone_since or time.monotonic()) if alone else None
+            if alone_since is not None and time.monotonic() - alone_since >= WORKER_S:
+                client.close()  # type: ignore[no-untyped-call]
+                return
+
+    watching = threading.Thread(target=watch, daemon=True, name="watch for workers")
+    watching.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watching.join()
+
+
+@contextmanager
 def naming_unreachable() -> Iterator[None]:
     """Name what goes wrong on the way to a cluster."""
     try:
@@ -187,7 +219,9 @@ def _as_named(error: BaseException) -> AisleError | None:
         )
     if isinstance(error, CommClosedError | CancelledError):
         return ClusterUnreachable(
-            "the scheduler is gone", where=where, hint="run it again when it is back: nothing was changed"
+            f"the scheduler is gone, or has had no worker for {WORKER_S:g} s",
+            where=where,
+            hint="run it again when it is back: nothing was changed",
         )
     if isinstance(error, ModuleNotFoundError) or "deserializ" in str(error):
         return WorkerDiffers(

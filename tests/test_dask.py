@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import dask
@@ -128,6 +130,7 @@ def test_a_cluster_gives_the_same_rows_as_threads(home: Path, before: Path, thre
     assert night(monkeypatch, before, home, runner="dask", dask_address=cluster.scheduler_address) == threaded
 
 
+@pytest.mark.slow
 def test_killed_workers_cost_a_retry_and_not_a_row(
     home: Path, before: Path, threaded, cluster: LocalCluster, deaths: Path, monkeypatch
 ):
@@ -193,6 +196,17 @@ def test_a_cluster_without_workers_is_named(home: Path, tmp_path: Path, monkeypa
         use(monkeypatch, runner="dask", dask_address=idle.scheduler_address)
         with pytest.raises(ClusterUnreachable, match="no worker"):
             double.each([1], shared=tmp_path)
+
+
+def test_a_cluster_that_loses_its_workers_is_not_waited_for_for_ever(home: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(workers, "WORKER_S", 2.0)
+    with LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address=None, silence_logs=50) as shrinking:
+        use(monkeypatch, runner="dask", dask_address=shrinking.scheduler_address)
+        with workers.executor() as pool:
+            waiting = pool.submit(time.sleep, 120)
+            shrinking.scale(0)
+            with pytest.raises(CancelledError):
+                waiting.result(timeout=100)
 
 
 def test_without_dask_it_says_which_extra(home: Path, tmp_path: Path, monkeypatch):
