@@ -77,7 +77,7 @@ class Champion:
             reasons: whether to explain.
         """
         if len(products) > FEW:
-            frame = normalise_records(products, self.spec)
+            frame = normalise_records(products, self.spec, digests=False)
             answers = self.model.predict(frame, reasons=reasons, threads=1)
             decided = decide_by(answers, self.limits)
             versions = pl.Series("model_version", [self.record.version] * len(products))

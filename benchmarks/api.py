@@ -34,9 +34,9 @@ STARTS = 5
 NO_WRK = "not installed: wrk"
 RIVAL = "plain: FastAPI + joblib"
 
-MEANS = """“Single” is one product a request over 16 connections, “batches” are lists of 1,000 over 4. Aisle's answers
-carry label, path, confidence, decision, runner-up and reasons (“labels only”: no reasons); the rival's a label. “Cores
-taken by others” is the share that neither server nor wrk took but other processes, in the worst of the loads."""
+MEANS = """“Single” is one product a request over 16 connections, “batches” are lists of {batch:,} over 4. Aisle's
+answers carry label, path, confidence, decision, runner-up and reasons (“labels only”: no reasons); the rival's a label.
+“Cores taken by others” is the share that neither server nor wrk took but other processes, in the worst of the loads."""
 SHARES = """wrk takes its part of the same cores: more of two workers than of one, so two can never be twice as fast
 here, and latency at 16 connections holds the time that requests wait for each other."""
 
@@ -84,7 +84,7 @@ def run(options: Options) -> Report:
         _ours(report, options, recipe, asked.catalog, bodies, batch)
     _long(report, options, RECIPES[-1], asked.catalog, bodies)
     _rival(report, options, taught, asked, batch)
-    _goals(report, options)
+    _goals(report, options, batch)
     return report
 
 
@@ -203,7 +203,7 @@ def _first(bodies: Path) -> bytes:
         return next(lines).strip()
 
 
-def _goals(report: Report, options: Options) -> None:
+def _goals(report: Report, options: Options, batch: int) -> None:
     for recipe in RECIPES:
         one, two = f"Aisle {recipe}, one worker", f"Aisle {recipe}, two workers"
         single, many = report.value(f"{one}: single", "requests"), report.value(f"{one}: batches", "products")
@@ -219,4 +219,4 @@ def _goals(report: Report, options: Options) -> None:
     held, grown = report.value(long, "resident_mib"), report.value(long, "grown_mib")
     flat = None if held is None or grown is None else grown / (held - grown)
     report.reach("memory grows by ≤ 5 % after the first tenth of the long load", flat, most=0.05)
-    report.notes += [" ".join(note.split()) for note in (MEANS, SHARES)]
+    report.notes += [" ".join(note.split()) for note in (MEANS.format(batch=batch), SHARES)]

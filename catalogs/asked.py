@@ -33,8 +33,7 @@ def product_problems(
         return [((), "must be an object")]
     found: list[tuple[tuple[str | int, ...], str]] = []
     has_text = False
-    keys = [("id", spec.id, spec.id)] if spec.id is not None else []
-    for kind, key, other in [*keys, *((field.kind, field.column, field.name) for field in spec.fields)]:
+    for kind, key, other in spec.keys_asked:
         if key not in product and other in product:
             key = other  # a field may go by its own name as well as by its column's
         value = product.get(key)

@@ -20,7 +20,7 @@ from catalogs.product import FEATURE_HASH, KNOWN_PATH, PRODUCT_ID, ROW_HASH, TEX
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
 
-__all__ = ["add_digests", "with_digests", "with_row_hash"]
+__all__ = ["add_digests", "with_digests", "with_product_id", "with_row_hash"]
 
 # Between values, between the entries of a list, and for "no value": no normalised value can hold them.
 _VALUE_END, _ENTRY_END, _NO_VALUE = "\x1f", "\x1e", "\x00"
@@ -39,6 +39,13 @@ def with_digests(frame: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
     if spec.id is None:
         frame = frame.with_columns(pl.col(TEXT_HASH).alias(PRODUCT_ID))
     return with_row_hash(frame, spec)
+
+
+def with_product_id(frame: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
+    """The frame with its product_id, which is the text_hash where there is no id column, and no other digest."""
+    if spec.id is not None:
+        return frame
+    return frame.with_columns(_digests(frame, PRODUCT_ID, _grouping_text(spec), _text_digest))
 
 
 def with_row_hash(frame: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:

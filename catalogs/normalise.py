@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from catalogs.digests import with_digests
+from catalogs.digests import with_digests, with_product_id
 from catalogs.jsonl import as_declared, frame_of_records
 from catalogs.numbers import numbers
 from catalogs.product import KNOWN_PATH, PRODUCT_ID, RAW, SOURCE_FILE, SOURCE_ROW, schema
@@ -30,13 +30,14 @@ MOST_RECORDS_ONE_BY_ONE = 250
 _COMMON_ENTITIES = {"&amp;": "&", "&quot;": '"', "&#39;": "'", "&lt;": "<", "&gt;": ">", "&nbsp;": "\xa0"}
 
 
-def normalise(raw_frame: pl.DataFrame, spec: CatalogSpec, source_file: str) -> pl.DataFrame:
+def normalise(raw_frame: pl.DataFrame, spec: CatalogSpec, source_file: str, *, digests: bool = True) -> pl.DataFrame:
     """The canonical frame of `product.schema`, with `raw` as a last column.
 
     Args:
         raw_frame: as `RawBatch.frame`.
         spec: the catalogue.
         source_file: name of the file as the user gave it.
+        digests: whether the frame is to have them; products that are only asked about need none.
 
     Labels that the task does not have (`label.ignored`) are gone; a label that is not allowed stays, for the rules to
     reject. Without an id column, product_id is the text_hash.
@@ -58,16 +59,21 @@ def normalise(raw_frame: pl.DataFrame, spec: CatalogSpec, source_file: str) -> p
         *(pl.when(pl.col(name).str.contains(r"\S")).then(pl.col(name)).alias(name) for name in spec.text_fields),
         *(pl.when(pl.col(name).list.len() > 0).then(pl.col(name)).alias(name) for name in lists),
     )
+    if not digests:
+        return with_product_id(frame, spec)
     return with_digests(frame, spec).select(*schema(spec), RAW)
 
 
-def normalise_records(records: Sequence[Mapping[str, Any]], spec: CatalogSpec, source_file: str = "") -> pl.DataFrame:
+def normalise_records(
+    records: Sequence[Mapping[str, Any]], spec: CatalogSpec, source_file: str = "", *, digests: bool = True
+) -> pl.DataFrame:
     """Parsed JSON objects as the canonical frame with `raw`: the same products as from lines of a file.
 
     Args:
         records: one object a product, with the names of the source's columns, or of the fields where those differ.
         spec: the catalogue.
         source_file: what stands in that column; source_row counts from 1.
+        digests: whether they are needed; without, it is faster where records are many.
     """
     raw = [as_text(dict(record)) for record in records]
     numbered = list(range(1, len(records) + 1))
@@ -85,7 +91,7 @@ def normalise_records(records: Sequence[Mapping[str, Any]], spec: CatalogSpec, s
         lines,
         *(pl.coalesce(column, others.get(column, column)).alias(column) for column in spec.source_columns),
     )
-    return normalise(as_declared(frame, spec), spec, source_file)
+    return normalise(as_declared(frame, spec), spec, source_file, digests=digests)
 
 
 def unread_numbers(raw_frame: pl.DataFrame, frame: pl.DataFrame, spec: CatalogSpec) -> dict[str, int]:

@@ -6,6 +6,7 @@ A spec is plain, frozen data. Every key that is not declared here is refused, an
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -310,6 +311,12 @@ class CatalogSpec(_Part):
     def is_path(self) -> bool:
         """Whether the label is a path of several levels."""
         return self.label.column is None and len(self.levels) > 1
+
+    @cached_property
+    def keys_asked(self) -> list[tuple[str, str, str]]:
+        """What a product may hold when it is asked about, id first: kind, column, and name of the field."""
+        ids = [] if self.id is None else [("id", self.id, self.id)]
+        return [*ids, *((field.kind, field.column, field.name) for field in self.fields)]
 
     @property
     def text_fields(self) -> list[str]:

@@ -55,12 +55,12 @@ LISTED = CatalogSpec.model_validate(
 )
 
 
-def in_bulk(records, spec):
+def in_bulk(records, spec, **options):
     """The way of a file: never one by one, however few."""
     limit = normalising.MOST_RECORDS_ONE_BY_ONE
     normalising.MOST_RECORDS_ONE_BY_ONE = -1
     try:
-        return normalise_records(records, spec)
+        return normalise_records(records, spec, **options)
     finally:
         normalising.MOST_RECORDS_ONE_BY_ONE = limit
 
@@ -342,6 +342,14 @@ def test_values_never_run_into_each_other():
 def test_without_an_id_the_text_names_the_product():
     row = one({"title": "Some text", "one": "a"}, PATHS)
     assert row["product_id"] == row["text_hash"]
+
+
+@pytest.mark.parametrize("spec", [SHOP, PATHS])
+def test_without_digests_a_product_is_the_same_but_for_them(spec):
+    records = [{"sku": "7", "title": "Red  Shoe &amp; more", "price": "3"}, {"title": "Café\xa0au lait", "one": "a"}]
+    whole, bare = in_bulk(records, spec), in_bulk(records, spec, digests=False)
+    assert set(whole.columns) - set(bare.columns) == {"text_hash", "feature_hash", "row_hash"}
+    assert bare.equals(whole.select(bare.columns))
 
 
 # --- real files ---------------------------------------------------------------------------------------------------
