@@ -79,6 +79,7 @@ def sent(module: str, name: str, shared: Path) -> Iterator[Sent]:
     absolute = settings.model_copy(
         update={
             "home": settings.home if "://" in settings.home else str(Path(settings.home).expanduser().absolute()),
+            "cache": None if settings.cache is None else settings.cache.expanduser().absolute(),
             "catalogs": None if settings.catalogs is None else settings.catalogs.expanduser().absolute(),
             "api_keys": None,  # no step needs them
         }
@@ -108,5 +109,6 @@ def _not_shared(what: object, here: str) -> NotShared:
     return NotShared(
         f"it does not see {what}",
         where=here,
-        hint="workers need AISLE_HOME, AISLE_CATALOGS and the source on a shared file system, at the same paths",
+        hint="workers need AISLE_HOME (AISLE_CACHE of a home on S3), AISLE_CATALOGS and the source on a "
+        "shared file system, at the same paths",
     )
