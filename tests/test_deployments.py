@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import duckdb
 import httpx
 import pytest
+import yaml
 
 from catalogs.demo import generate
 from tests.test_packaging import copy_of_the_project
@@ -56,12 +58,22 @@ def server(tmp_path: Path) -> Iterator[dict[str, str]]:
 def test_a_deployment_runs_to_its_end_wherever_the_worker_was_started(tmp_path: Path, server: dict[str, str]) -> None:
     project = copy_of_the_project(tmp_path)
     shutil.copy(PROJECT / "prefect.yaml", project)
+    shutil.copytree(PROJECT / "deploy", project / "deploy")
     generate(project / "var" / "demo", ROWS)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
 
-    prefect("work-pool create local --type process", project, server)
+    for create in re.findall(
+        r"^#   prefect (work-pool create .+?)(?:  .*)?$", (project / "prefect.yaml").read_text(), re.MULTILINE
+    ):
+        prefect(create, project, server)
     prefect("--no-prompt deploy --all", project, server)
+    known = httpx.post(f"{server['PREFECT_API_URL']}/deployments/filter", json={"limit": 200}).json()
+    written = yaml.safe_load((project / "prefect.yaml").read_text())["deployments"]
+    assert sorted((one["entrypoint"], one["name"], one["work_pool_name"]) for one in known) == sorted(
+        (one["entrypoint"], one["name"], one["work_pool"]["name"]) for one in written
+    )
+    assert {one["work_pool_name"] for one in known} == {"local", "compose", "docker", "kubernetes"}
     prefect("deployment run ingest/demo", elsewhere, server)
     told = prefect("worker start --pool local --run-once", elsewhere, server)
 

@@ -186,13 +186,26 @@ def test_the_wheel_holds_all_that_is_not_python_too(tmp_path: Path):
 
 def test_deployments_name_flows_that_take_their_parameters():
     deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
-    entrypoints = {entry["entrypoint"] for entry in deployments}
-    flows = ("ingest", "train", "score", "monitor", "nightly", "maintain")
-    assert entrypoints == {f"flows/{name}.py:{name}" for name in flows}
+    flows = sorted(path.stem for path in (PROJECT / "flows").glob("*.py") if path.stem != "__init__")
+    here = [entry["entrypoint"] for entry in deployments if entry["name"] == "demo"]
+    assert sorted(here) == [f"flows.{name}.{name}" for name in flows]
     for entry in deployments:
-        path, name = entry["entrypoint"].split(":")
-        flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+        module, _, name = entry["entrypoint"].rpartition(".")
+        flow = getattr(import_module(module), name)
         inspect.signature(flow.fn).bind(**entry["parameters"])
+
+
+def test_every_builtin_catalogue_has_a_night_and_only_the_demos_is_scheduled_unasked():
+    deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
+    nights = {entry["name"]: entry for entry in deployments if entry["entrypoint"] == "flows.nightly.nightly"}
+    assert {path.stem for path in (PROJECT / "catalogs" / "builtin").glob("*.toml")} <= nights.keys()
+    active = [entry["name"] for entry in deployments for when in entry.get("schedules", []) if when["active"]]
+    assert set(active) == {"demo"}
+    for entry in deployments:
+        catalog = entry["parameters"]["catalog"]
+        assert entry["name"].partition("-")[0] == catalog
+        assert {"aisle", catalog} <= set(entry["tags"])
+        assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
 
 
 def test_the_images_are_built_from_a_base_of_ones_choice_and_run_as_nobody_special():
