@@ -1,5 +1,5 @@
-"""Writes what comes from elsewhere: commands, settings and recipes from the code, what was found on the real sets, and
-the requests of deploy/requests.http as curl lines and for Postman.
+"""Writes what comes from elsewhere: commands, settings and recipes from the code, what was found on the real sets and
+what a night costs from benchmarks/results, and the requests of deploy/requests.http as curl lines and for Postman.
 
 scripts/docs runs it. The figures of the last page are those kept in benchmarks/results/analysis.json.
 """
@@ -19,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from docs import analyse, requests
+from docs import analyse, costs, requests
 
 DOCS = Path(__file__).resolve().parent
 WIDTH = "110"
@@ -33,6 +33,7 @@ def main() -> int:
         DOCS / "cli.md": cli_page(),
         DOCS / "settings.md": settings_page(),
         DOCS / "recipes.md": recipes_page(),
+        DOCS / "deploy.md": deploy_page(),
         DOCS / "analysis.md": analyse.render(analyse.figures()),
         requests.DEPLOY / "requests.sh": requests.as_curl(written),
         requests.DEPLOY / "postman_collection.json": requests.as_postman(written),
@@ -111,6 +112,20 @@ def recipes_page() -> str:
         spaces.append(f"| `{name}` | {'; '.join(tried)} |")
     page = _template("recipes").replace("<!-- table -->", "\n".join(lines))
     return page.replace("<!-- spaces -->", "\n".join(spaces))
+
+
+def deploy_page() -> str:
+    """docs/deploy.md: what a night costs comes from what scripts/bench bulk has measured."""
+    found = costs.measured()
+    peak = max((one.peak_mib for one in found.values()), default=None)
+    said = (
+        "Its peak is not measured yet." if peak is None else f"Measured peak: {peak:,.0f} MiB (`scripts/bench bulk`)."
+    )
+    filled = {"costs": costs.table(found), "basis": costs.basis(found), "price": f"{costs.PRICE:g}", "peak": said}
+    page = _template("deploy")
+    for name, text in filled.items():
+        page = page.replace(f"<!-- {name} -->", text)
+    return page
 
 
 def _attributes(model: type) -> dict[str, str]:
