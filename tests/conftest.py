@@ -14,6 +14,7 @@ from aisle.cli import run
 from catalogs.demo import generate
 from core.settings import get_settings
 from tests.commands import ROWS
+from tests.s3 import serving
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
@@ -79,3 +80,11 @@ def write(tmp_path: Path, home: Path) -> Callable[[str, str | bytes], Path]:
         return path
 
     return _write
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    """An S3 server for the tests of a file, which AWS_* name."""
+    with pytest.MonkeyPatch.context() as environment, serving(environment) as address:
+        yield address
+    get_settings.cache_clear()

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
-import platform
 import random
 import re
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,36 +18,23 @@ import obstore
 import polars as pl
 import pytest
 from deltalake import DeltaTable
-from obstore.store import S3Store
 
 from catalogs.demo import generate
-from core.errors import HomeNewer, HomeUnusable, RunLocked, TableDamaged
+from core.errors import HomeNewer, HomeUnusable, TableDamaged
 from core.settings import get_settings
-from tests.api_server import running, wait_for
-from tests.killing import Ended, Seen, Words, end, run, seen, start, wait_until_it_stops
-from tests.s3 import BUCKET, Machines, serving
+from tests.s3 import Machines
 from tests.stored import SHELVES, LengthModel, crown, ingest, night, score
-from warehouse import registry
 from warehouse.home import get_home
 from warehouse.query import query
 from warehouse.runs import open_run
 from warehouse.upkeep import MOST_SMALL_FILES
 
 ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None)]
-PATIENCE_S = 60.0
 VIEWS = ("products", "predictions", "predictions_history", "models", "runs", "conservation", "policy", "rejects")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """An S3 server for the tests of this file."""
-    with pytest.MonkeyPatch.context() as environment, serving(environment) as address:
-        yield address
-    get_settings.cache_clear()
-
-
 @pytest.fixture
-def machines(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
+def machines(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
     """Machines that share an empty home."""
     monkeypatch.setenv("AISLE_CATALOGS", str(SHELVES))
     yield Machines(tmp_path, f"s3://shop/{tmp_path.name}", monkeypatch)
@@ -111,7 +94,7 @@ def test_a_run_that_failed_leaves_nothing_in_the_bucket(machines: Machines) -> N
     assert [row["product_id"] for row in shown()["products"]] == ["1", "2", "3", "5"]
 
 
-def test_every_table_in_the_bucket_is_a_delta_table(machines: Machines, server: str) -> None:
+def test_every_table_in_the_bucket_is_a_delta_table(machines: Machines, s3_server: str) -> None:
     machines.become("a")
     night(ROWS)
     night([("4", "new", "Toys")])
@@ -119,7 +102,7 @@ def test_every_table_in_the_bucket_is_a_delta_table(machines: Machines, server: 
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server,
+        "AWS_ENDPOINT_URL": s3_server,
         "AWS_ALLOW_HTTP": "true",
     }
     kinds = {key.split("/")[2] for key in machines.listed("tables/shelf")}
@@ -131,168 +114,6 @@ def test_every_table_in_the_bucket_is_a_delta_table(machines: Machines, server: 
             pl.DataFrame(table.get_add_actions(flatten=True))["num_records"]
         )
     assert pl.read_delta(f"{machines.address}/tables/shelf/products", storage_options=options).height == 4
-
-
-def state_of(machines: Machines, name: str) -> Seen | None:
-    """What people see on a machine."""
-    machines.become(name)
-    return seen(get_home().root)
-
-
-@dataclass
-class House:
-    """A home on S3 after a night, and what an ingest of the next day's file makes of it."""
-
-    folder: Path
-    words: Words
-    before: Seen | None
-    finished: Seen | None
-    points: list[str]
-    environment: pytest.MonkeyPatch
-    kept: str = "s3://shop/kept"
-    times: int = 0
-
-    def copied(self) -> Machines:
-        """Machines that share a copy of the home."""
-        self.times += 1
-        machines = Machines(self.folder / f"copy-{self.times}", f"s3://shop/copy-{self.times}", self.environment)
-        store = S3Store(BUCKET)
-        for one in [one["path"] for page in obstore.list(store, "kept") for one in page]:
-            obstore.copy(store, one, one.replace("kept", f"copy-{self.times}", 1))
-        return machines
-
-    def run(self, machines: Machines, name: str, until: str | None = None, **settings: str) -> Ended:
-        machines.become(name, **{"lease_s": "1", **settings})
-        return run(machines.address, self.words, self.folder / "told.json", until)
-
-
-@pytest.fixture(scope="module")
-def house(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Made by real runs."""
-    folder = tmp_path_factory.mktemp("house")
-    days = [str(generate(folder, 300, day=day)) for day in (0, 1)]
-    with pytest.MonkeyPatch.context() as environment:
-        machines = Machines(folder, "s3://shop/kept", environment)
-        machines.become("maker")
-        ended = run(machines.address, ["nightly", "demo", [days[0]]], folder / "told.json")
-        assert (ended.code, ended.error) == (0, "")
-        made = House(folder, ["ingest", "demo", [days[1]]], state_of(machines, "maker"), None, [], environment)
-        machines = made.copied()
-        ended = made.run(machines, "maker")
-        assert (ended.code, ended.error) == (0, "")
-        made.finished = state_of(machines, "reader")
-        made.points = [point for point in ended.reached if "file of locks" not in point]  # beats come as time goes
-        assert made.finished != made.before
-        yield made
-    get_settings.cache_clear()
-
-
-def kill_at(house: House, point: str) -> None:
-    """A killed run is seen whole or not at all on every machine, and another machine finishes its work."""
-    machines = house.copied()
-    killed = house.run(machines, "a", until=point)
-    assert killed.code == -signal.SIGKILL, f"{point} is not passed: {house.points}"
-    passed = house.points[: house.points.index(point) + 1]
-    is_recorded = "send put commit runs: after (1)" in passed
-    for name in ("b", "a"):
-        assert state_of(machines, name) == (house.finished if is_recorded else house.before), name
-    again = house.run(machines, "b")
-    assert (again.code, again.error) == (0, "")
-    now = state_of(machines, "b")
-    assert now is not None
-    assert house.finished is not None
-    assert len(now["runs"]) == len(house.finished["runs"]) + is_recorded
-    for view in ("products", "predictions", "history"):
-        assert now[view] == house.finished[view]
-    assert all(balanced for *_, balanced in now["conservation"])
-    assert state_of(machines, "a") == now
-    runs = {run_id for (run_id,) in asked("SELECT run_id FROM runs")}
-    assert {key.split("/")[2] for key in machines.listed("reports/demo")} <= runs
-    assert house.run(machines, "a").error == ""
-
-
-@pytest.mark.parametrize("point", ["put commit products: after (1)", "put commit runs: after (1)"])
-def test_a_run_killed_on_one_machine_is_finished_on_another(house: House, point: str) -> None:
-    kill_at(house, point)
-
-
-@pytest.mark.slow
-def test_a_run_may_be_killed_at_every_point(house: House) -> None:
-    for point in house.points:
-        kill_at(house, point)
-
-
-def test_two_machines_at_once_one_is_refused_by_name_and_readers_go_on(house: House) -> None:
-    machines = house.copied()
-    machines.become("a", lease_s="30")
-    told = house.folder / "a.json"
-    first = start(machines.address, house.words, told, until="commit state: after (1)", sign=signal.SIGSTOP)
-    try:
-        wait_until_it_stops(first)
-        machines.become("b", lock_wait_s="0", lease_s="30")
-        with pytest.raises(RunLocked, match=f"run of demo is under way on {platform.node()}, process {first.pid}"):
-            open_run("demo", "ingest").__enter__()
-        for name in ("a", "b"):  # beside the run, and elsewhere
-            assert state_of(machines, name) == house.before
-    finally:
-        os.kill(first.pid or 0, signal.SIGCONT)
-    assert end(first, told).error == ""
-    for name in ("a", "b"):
-        assert state_of(machines, name) == house.finished
-
-
-def stopped_and_overtaken(house: House, point: str) -> None:
-    machines = house.copied()
-    machines.become("a", lease_s="1")
-    told = house.folder / "a.json"
-    first = start(machines.address, house.words, told, until=point, sign=signal.SIGSTOP)
-    try:
-        wait_until_it_stops(first)
-        second = house.run(machines, "b")
-        assert (second.code, second.error) == (0, "")
-    finally:
-        os.kill(first.pid or 0, signal.SIGCONT)
-    assert end(first, told).error == "RunOvertaken"
-    for name in ("b", "a", "c"):
-        assert state_of(machines, name) == house.finished
-    third = house.run(machines, "a")
-    assert third.error == ""
-
-
-def test_a_run_that_was_taken_for_dead_does_not_get_there(house: House) -> None:
-    stopped_and_overtaken(house, "put commit runs: before (1)")
-
-
-def test_a_commit_that_was_on_its_way_when_another_took_over_comes_too_late(house: House) -> None:
-    machines = house.copied()
-    stopped = []
-    try:
-        for name, point in (("a", "send put commit runs: before (1)"), ("b", "commit state: after (1)")):
-            machines.become(name, lease_s="2")
-            told = house.folder / f"{name}.json"
-            stopped.append((start(machines.address, house.words, told, until=point, sign=signal.SIGSTOP), told))
-            wait_until_it_stops(stopped[-1][0])
-    finally:
-        for process, _ in stopped:
-            os.kill(process.pid or 0, signal.SIGCONT)
-            process.join()
-    assert [end(process, told).error for process, told in stopped] == ["RunOvertaken", ""]
-    assert state_of(machines, "c") == house.finished
-
-
-def test_a_killed_run_is_waited_for_on_other_machines_and_not_on_its_own(house: House) -> None:
-    machines = house.copied()
-    at_once = {"lock_wait_s": "0", "lease_s": "60"}
-    assert house.run(machines, "a", until="commit state: after (1)", **at_once).code == -signal.SIGKILL
-    assert house.run(machines, "b", **at_once).error == "RunLocked"
-    assert house.run(machines, "a", **at_once).error == ""
-    assert state_of(machines, "b") == house.finished
-
-
-@pytest.mark.slow
-def test_a_run_may_be_taken_for_dead_at_any_point_before_it_is_recorded(house: House) -> None:
-    for point in house.points[: house.points.index("put commit runs: before (1)") : 4]:
-        stopped_and_overtaken(house, point)
 
 
 @pytest.fixture
@@ -399,38 +220,6 @@ def test_upkeep_deletes_in_the_bucket_what_nobody_needs_and_names_what_is_lost(m
     ]
 
 
-def test_the_api_serves_a_champion_promoted_elsewhere_and_goes_on_when_the_bucket_fails(
-    house: House, tmp_path: Path
-) -> None:
-    machines = house.copied()
-    machines.become("b")
-    assert run(machines.address, ["train", "demo", "linear-fast"], house.folder / "told.json").error == ""
-
-    def crown_by_hand(event: str, version: str) -> None:
-        with open_run("demo", event) as under_way:
-            registry.note(under_way, event, version, "a test")
-
-    def serves(version: str) -> bool:
-        answer = server.client.post("/v1/catalogs/demo/predictions", json={"products": [{"title": "oak shelf"}]})
-        return answer.status_code == 200 and answer.json()["predictions"][0]["model_version"] == version
-
-    crown_by_hand("rolled_back", "v1")
-    with running(machines.address, tmp_path / "log", cache=str(tmp_path / "api")) as server:
-        wait_for(lambda: serves("v1"), PATIENCE_S, server.log)
-        (product,) = asked("SELECT product_id FROM predictions LIMIT 1")
-        assert server.client.get(f"/v1/catalogs/demo/predictions/{product[0]}").status_code == 200
-        machines.become("c")
-        crown_by_hand("promoted", "v2")
-        wait_for(lambda: serves("v2"), PATIENCE_S, server.log)
-        marker = obstore.get(machines.store, "home.json").bytes()
-        obstore.put(machines.store, "home.json", b'{"schema_version": 99}')
-        wait_for(lambda: any(line.get("error") == "HomeNewer" for line in server.lines()), PATIENCE_S, server.log)
-        assert serves("v2")
-        obstore.put(machines.store, "home.json", marker)
-        crown_by_hand("rolled_back", "v1")
-        wait_for(lambda: serves("v1"), PATIENCE_S, server.log)
-
-
 @contextmanager
 def behind(server: str, spoil: Callable[[str, dict[str, str]], str]) -> Iterator[str]:
     """The server through a web server of ours, which passes on what it is asked, or loses it, or loses the answer.
@@ -476,7 +265,7 @@ def behind(server: str, spoil: Callable[[str, dict[str, str]], str]) -> Iterator
         passing.server_close()
 
 
-def test_faults_that_pass_are_passed_over(machines: Machines, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faults_that_pass_are_passed_over(machines: Machines, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dice = random.Random(7)
     spoilt = []
 
@@ -487,7 +276,7 @@ def test_faults_that_pass_are_passed_over(machines: Machines, server: str, monke
         spoilt.append(path)  # each once: a retry gets through
         return "answer" if is_commit else "request"
 
-    with behind(server, now_and_then) as address:
+    with behind(s3_server, now_and_then) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         machines.become("a")
         night(ROWS)
@@ -508,13 +297,13 @@ def test_a_log_of_runs_that_is_lost_is_no_new_catalogue(machines: Machines) -> N
 
 
 def test_a_store_that_does_not_heed_conditions_is_refused(
-    machines: Machines, server: str, monkeypatch: pytest.MonkeyPatch
+    machines: Machines, s3_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forget(path: str, headers: dict[str, str]) -> str:
         headers.pop("if-none-match", None)
         return ""
 
-    with behind(server, forget) as address:
+    with behind(s3_server, forget) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         machines.become("a")
         for _ in range(2):
@@ -534,7 +323,7 @@ def test_a_store_that_does_not_heed_conditions_is_refused(
     ],
 )
 def test_a_bucket_that_cannot_be_used_is_told_by_name(
-    server: str,
+    s3_server: str,
     machines: Machines,
     aisle: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -549,7 +338,7 @@ def test_a_bucket_that_cannot_be_used_is_told_by_name(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     if "AWS_ACCESS_KEY_ID" in environment:
-        httpx.post(f"{server}/moto-api/reset-auth", content=b"0")  # from now on it asks whose the keys are
+        httpx.post(f"{s3_server}/moto-api/reset-auth", content=b"0")  # from now on it asks whose the keys are
     try:
         for words in (["sql", "SELECT 1"], ["models", "list", "shelf"], ["models", "rollback", "shelf"]):
             code, out, _ = aisle(*words, "--json")
@@ -559,7 +348,7 @@ def test_a_bucket_that_cannot_be_used_is_told_by_name(
             assert told["where"].startswith(address)
             assert told["hint"]
     finally:
-        httpx.post(f"{server}/moto-api/reset-auth", content=b"inf")
+        httpx.post(f"{s3_server}/moto-api/reset-auth", content=b"inf")
 
 
 def test_a_home_that_a_newer_aisle_wrote_is_refused(machines: Machines, aisle: Any) -> None:
