@@ -68,6 +68,8 @@ def trained(result: TrainResult) -> str:
     )
     lines.append(scores(result.version, result.metrics, result.baselines))
     lines += findings(result)
+    if result.promoted:
+        lines.append(f"next: aisle score {result.catalog}, so that its answers stand in the predictions")
     return "\n".join(lines + reports(result.reports))
 
 

@@ -48,3 +48,15 @@ def test_a_model_that_may_accept_nothing_says_what_it_lacks(aisle: Any, few: str
     assert "needs 149 without an error" in acceptance["lacks"]
     _, out, _ = aisle("train", "few")
     assert f"No label may be accepted unseen yet. {acceptance['lacks']}" in out
+
+
+def test_after_a_training_it_is_said_what_is_still_to_come(aisle: Any, few: str) -> None:
+    aisle("run", "few", few)
+    _, out, _ = aisle("train", "few", "--promote")
+    assert "next: aisle score few, so that its answers stand in the predictions" in out
+    _, out, _ = aisle("policy", "few")
+    assert "0 of 0 stored predictions are accepted" in out
+    assert "next: aisle score few; the stored predictions are those of another model" in out
+    report = json.loads(aisle("report", "few", "--json")[1])
+    newest = [Path(page["path"]) for page in report["reports"] if page["path"].endswith("evaluation.html")]
+    assert newest[0].parent.name in Path(report["index"]).read_text(), "the index knows the page of the training"

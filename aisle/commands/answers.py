@@ -72,8 +72,9 @@ def predict(
     """Ask the champion about a product, or many.
 
     With --top, `labels` has the best K labels of a product, and `labels_above` every label whose confidence is over
-    its threshold. Products need not be stored, and are not. --json prints one object a line, in the order given; for
-    a line that cannot be answered {"line", "problem"}, and the exit code is 1 at the end.
+    its threshold, the best of label paths down to the level that is accepted. Products need not be stored, and are
+    not. --json prints one object a line, in the order given; for a line that cannot be answered {"line", "problem"},
+    and the exit code is 1 at the end.
     """
     require(catalog)
     from catalogs.registry import load

@@ -104,7 +104,8 @@ def _decide(catalog: str, event: Event, version: str | None, why: str, as_json_:
         facts = {"catalog": catalog, "version": record.version, "event": event, "why": why}
         emit(as_json(facts | {"champion": after, "champion_before": before} | reused))
         return
-    emit(f"{catalog}: {record.version} was {event.replace('_', ' ')}; the champion is {after or 'none'}")
+    done = f"rolled back to {record.version}" if event == "rolled_back" else f"{record.version} was {event}"
+    emit(f"{catalog}: {done}; the champion is {after or 'none'}")
     if back is not None:
         emit(f"{count(back[0])} of its answers are current again")
     if after != before and (back is None or back[1]):

@@ -37,11 +37,13 @@ def policy(catalog: Catalog, target: Target = None, review_all: ReviewAll = None
     if target is not None or review_all is not None:
         _change(catalog, target, review_all)
     version, rows = _current(catalog)
-    decided = _decided(catalog)
+    decided = _decided(catalog, version)
     if as_json_:
         emit(as_json({"catalog": catalog, "model_version": version, "predictions": decided, "policy": rows}))
         return
     emit(f"{catalog} {version}: {_in_words(rows, decided)}")
+    if not sum(decided.values()):
+        emit(f"next: aisle score {catalog}; the stored predictions are those of another model, under its own policy")
     shown = [[row["label"], _bar(row), row["support"], score(row["precision"]), row["reason"]] for row in rows]
     emit(table(["label", "accepted from", "support", "precision", "why"], shown[:LABELS_SHOWN]))
     if len(shown) > LABELS_SHOWN:
@@ -91,13 +93,14 @@ def _current(catalog: str) -> tuple[str, list[dict[str, Any]]]:
     return version, rows.sort(["level", "support", "label"], descending=[False, True, False]).to_dicts()
 
 
-def _decided(catalog: str) -> dict[str, int]:
-    """Stored predictions by decision."""
+def _decided(catalog: str, version: str) -> dict[str, int]:
+    """Stored predictions of a model by decision."""
     from warehouse.home import get_home
     from warehouse.query import query
     from warehouse.statements import quoted
 
-    sql = f"SELECT decision, count(*) AS n FROM predictions WHERE catalog = {quoted(catalog)} GROUP BY decision"
+    own = f"catalog = {quoted(catalog)} AND model_version = {quoted(version)}"
+    sql = f"SELECT decision, count(*) AS n FROM predictions WHERE {own} GROUP BY decision"
     found = {row["decision"]: row["n"] for row in query(get_home(), sql).as_dicts()}
     return {decision: found.get(decision, 0) for decision in ("accepted", "review")}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -93,11 +94,13 @@ def report(
 
     home = get_home()
     if home.address is not None:
-        from reports.index import write
         from warehouse.mirror import fetch_reports
 
         fetch_reports(home)
-        write(home.reports)  # each machine's own: it links what lies there
+    if home.reports.is_dir() and os.access(home.reports, os.W_OK):
+        from reports.index import write
+
+        write(home.reports)  # runs since the last monitoring have left pages too
     if catalog is not None and catalog not in {path.name for path in home.reports.glob("*")}:
         require(catalog)
     found = _reports(home.reports, catalog, run)
