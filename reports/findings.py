@@ -32,6 +32,7 @@ class Findings:
         precision_target: precision that accepted products are to reach.
         slices: accuracy by slice.
         unmeasured: labels that were trained on, and that no held-out product has.
+        untaught: labels that only held-out products have.
         learning_curve: metrics by training rows.
         ablation: metrics without each field.
         studies_skipped: why there are neither.
@@ -44,6 +45,7 @@ class Findings:
     precision_target: float | None = None
     slices: Slices | None = None
     unmeasured: Sequence[str] = ()
+    untaught: Sequence[str] = ()
     learning_curve: Study | None = None
     ablation: Study | None = None
     studies_skipped: str = ""
@@ -56,6 +58,8 @@ def sentences(found: Findings) -> list[str]:
     if found.unmeasured:
         labels = _listed(found.unmeasured)
         said.append(f"No held-out product has the label {labels}: nothing is known of how well that is told.")
+    if found.untaught:
+        said.append(f"Only held-out products have the label {_listed(found.untaught)}: the model cannot give it.")
     said += [sentence for sentence in study_sentences(found).values() if sentence]
     if found.label_issues is not None and found.label_issues.rows:
         said.append(_issues(found.label_issues))
@@ -81,6 +85,7 @@ def for_machines(found: Findings) -> dict[str, Any]:
         "accepted": [dict(row) | {"interval": wilson(row["right"], row["rows"])} for row in found.accepted],
         "precision_target": found.precision_target,
         "unmeasured_labels": list(found.unmeasured),
+        "untaught_labels": list(found.untaught),
         "slices": cut and {"overall": cut.overall, "rows": cut.table.to_dicts(), "notes": cut.notes},
         "learning_curve": _study(found.learning_curve, found.studies_skipped),
         "ablation": _study(found.ablation, found.studies_skipped),

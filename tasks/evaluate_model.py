@@ -41,6 +41,7 @@ class Evaluation:
         accepted: for each level the hold-out rows accepted down to it, and how many of them are right.
         slices: accuracy by slice of the hold-out; None without a hold-out.
         unmeasured: labels of the training rows that no hold-out row has.
+        untaught: labels of hold-out rows that no training row has: the model cannot give them.
     """
 
     metrics: dict[str, Any]
@@ -53,6 +54,7 @@ class Evaluation:
     accepted: list[dict[str, Any]] = field(default_factory=list)
     slices: Slices | None = None
     unmeasured: list[str] = field(default_factory=list)
+    untaught: list[str] = field(default_factory=list)
 
 
 @step("evaluate model")
@@ -76,7 +78,8 @@ def evaluate_model(run_id: str, split: Split, candidate: Candidate) -> Evaluatio
         coverage=precision_coverage(answered, spec.levels),
         accepted=_accepted(model, answered, spec),
         slices=slices(answered, split.train, spec),
-        unmeasured=_unmeasured(split) if answered.height else [],
+        unmeasured=_labels_without(split.train, split.holdout) if answered.height else [],
+        untaught=_labels_without(split.holdout, split.train),
     )
 
 
@@ -120,12 +123,13 @@ def _accepted(model: Model, answered: pl.DataFrame, spec: CatalogSpec) -> list[d
     return found
 
 
-def _unmeasured(split: Split) -> list[str]:
-    known, held = (
+def _labels_without(these: pl.DataFrame, others: pl.DataFrame) -> list[str]:
+    """Labels that some products have and no product of the others has."""
+    own, known = (
         {join_path(path) or "" for path in frame["known_path"].drop_nulls().unique().to_list()}
-        for frame in (split.train, split.holdout)
+        for frame in (these, others)
     )
-    return sorted(known - held)
+    return sorted(own - known)
 
 
 def _reliability(answered: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:

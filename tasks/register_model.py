@@ -115,6 +115,7 @@ def _found(spec: CatalogSpec, evaluation: Evaluation, studies: Studies, suspecte
         precision_target=spec.accept.precision_target,
         slices=evaluation.slices,
         unmeasured=evaluation.unmeasured,
+        untaught=evaluation.untaught,
         learning_curve=studies.learning_curve,
         ablation=studies.ablation,
         studies_skipped=studies.skipped,

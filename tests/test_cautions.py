@@ -60,3 +60,13 @@ def test_after_a_training_it_is_said_what_is_still_to_come(aisle: Any, few: str)
     report = json.loads(aisle("report", "few", "--json")[1])
     newest = [Path(page["path"]) for page in report["reports"] if page["path"].endswith("evaluation.html")]
     assert newest[0].parent.name in Path(report["index"]).read_text(), "the index knows the page of the training"
+
+
+def test_labels_that_only_held_out_products_have_are_named(aisle: Any, few: str) -> None:
+    """Of forty labels with one product each, a fifth is held out: the model was never taught them."""
+    with Path(few).open("a") as file:
+        file.writelines(f"odd{n},odd thing number{n},Odd {n}\n" for n in range(40))
+    result = json.loads(aisle("run", "few", few, "--json")[1])
+    (said,) = [sentence for sentence in result["findings"] if sentence.startswith("Only held-out products have")]
+    assert "Odd " in said
+    assert said.endswith("the model cannot give it.")
