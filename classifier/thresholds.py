@@ -121,11 +121,10 @@ def thresholds_of_tree(
 
     Returns:
         As `fit_thresholds`, with `level` (1 is the first), support and coverage of the rows that are not accepted
-        further down; and path_thresholds, those of the node and of every node
-        above it, from the first level on: a null where a node is never accepted.
+        further down; and path_thresholds, those of the node and of every node above it, from the first level on: a null
+        where a node is never accepted.
     """
     levels, known = [], dict[str, float | None]()
-    weight = np.ones(len(predicted)) if weight is None else weight
     left = np.ones(len(predicted), dtype=bool)
     for level, nodes in reversed(list(enumerate(tree.nodes))):
         names = tree.names(level)
@@ -133,7 +132,8 @@ def thresholds_of_tree(
         own, right = nodes[predicted[rows]], nodes[predicted[rows]] == nodes[truth[rows]]
         confidence = path_confidence[rows, level]
         labels = [join_path(name) or "" for name in names]
-        found = fit_thresholds(labels, own, confidence, right, precision_target, confidence_level, weight[rows])
+        own_weight = None if weight is None else weight[rows]
+        found = fit_thresholds(labels, own, confidence, right, precision_target, confidence_level, own_weight)
         bars = found["threshold"].fill_null(np.inf).to_numpy()
         left[rows[confidence >= bars[own]]] = False
         # A path that ended above is a node of the level above, and has its row there.

@@ -36,7 +36,7 @@ def train(
         candidate = fit_model(run.run_id, split)
         evaluation = evaluate_model(run.run_id, split, candidate)
         studies = study_model(run.run_id, split, candidate, evaluation, asked=study)
-        suspected = find_label_issues(run.run_id, split, candidate)
+        suspected = find_label_issues(split, candidate)
         registered = register_model(run.run_id, split, candidate, evaluation, studies, suspected)
         verdict = promote_model(run.run_id, split, registered, evaluation, overrule=promote)
         track_training(run.run_id, split, candidate, evaluation, registered, verdict)

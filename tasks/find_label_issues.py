@@ -6,11 +6,9 @@ from classifier.label_issues import LabelIssues, label_issues
 from core.orchestration import step
 from tasks.fit_model import Candidate
 from tasks.split_rows import Split
-from warehouse.runs import joined
 
 
 @step("find label issues")
-def find_label_issues(run_id: str, split: Split, candidate: Candidate) -> LabelIssues:
+def find_label_issues(split: Split, candidate: Candidate) -> LabelIssues:
     """List training products whose label looks wrong by their out-of-fold scores; neither they nor the model change."""
-    joined(run_id)
     return label_issues(split.train, candidate.model)

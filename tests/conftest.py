@@ -15,6 +15,7 @@ from catalogs.demo import generate
 from core.settings import get_settings
 from tests.commands import ROWS
 from tests.s3 import serving
+from tests.stored import SHELVES
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
@@ -51,6 +52,14 @@ def aisle(capsys: pytest.CaptureFixture[str]) -> Any:
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def shelves(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The catalogues of tests/catalogs beside the built-in ones, and an empty home; gives their folder."""
+    monkeypatch.setenv("AISLE_CATALOGS", str(SHELVES))
+    get_settings.cache_clear()
+    return SHELVES
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,12 @@ from typing import Any
 
 import pytest
 
-from core.settings import get_settings
 from tests import stored
 
 
 @pytest.fixture
-def shelf(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def shelf(shelves: Path) -> None:
     """A home with two predictions of the catalogue `shelf`."""
-    monkeypatch.setenv("AISLE_CATALOGS", str(stored.SHELVES))
-    get_settings.cache_clear()
     stored.night([("1", "a long title", "Books"), ("2", "short", "Toys")])
 
 

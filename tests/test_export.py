@@ -29,10 +29,8 @@ PRODUCTS: list[stored.Row] = [
 
 
 @pytest.fixture
-def shelf(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def shelf(shelves: Path) -> None:
     """Four predictions of the catalogue `shelf`; one of them, of confidence .5, is to be reviewed."""
-    monkeypatch.setenv("AISLE_CATALOGS", str(stored.SHELVES))
-    get_settings.cache_clear()
     stored.night(PRODUCTS)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from core.errors import NothingPublished, NotKept, UnknownRun, UsageError
 from core.settings import get_settings
-from tests.stored import SHELVES, LengthModel, crown, ingest, models, night, score, spec
+from tests.stored import LengthModel, crown, ingest, models, night, score, spec
 from warehouse import scoring
 from warehouse.home import get_home
 from warehouse.past import end_of_run, moment
@@ -24,11 +24,7 @@ ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None)]
 VIEWS = ("products", "predictions", "predictions_history", "models", "runs", "conservation", "policy", "rejects")
 
 
-@pytest.fixture(autouse=True)
-def shelves(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The catalogues of these tests."""
-    monkeypatch.setenv("AISLE_CATALOGS", str(SHELVES))
-    get_settings.cache_clear()
+pytestmark = pytest.mark.usefixtures("shelves")
 
 
 def shown(then: datetime | None = None) -> dict[str, list[dict[str, Any]]]:

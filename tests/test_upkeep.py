@@ -19,7 +19,7 @@ from core.errors import NotKept
 from core.settings import get_settings
 from tests.commands import digests
 from tests.killing import run
-from tests.stored import SHELVES, ingest
+from tests.stored import ingest
 from warehouse import tables
 from warehouse.home import get_home
 from warehouse.publish import publish
@@ -33,11 +33,7 @@ VIEWS = ("products", "predictions", "predictions_history", "rejects", "conservat
 A_WEEK_AND_MORE = 8 * 86_400
 
 
-@pytest.fixture(autouse=True)
-def shelves(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The catalogues of these tests."""
-    monkeypatch.setenv("AISLE_CATALOGS", str(SHELVES))
-    get_settings.cache_clear()
+pytestmark = pytest.mark.usefixtures("shelves")
 
 
 def shown(then: datetime | None = None) -> dict[str, list[dict[str, Any]]]:

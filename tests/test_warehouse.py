@@ -27,7 +27,7 @@ from core.errors import (
     UnknownModel,
 )
 from core.settings import get_settings
-from tests.stored import SHELVES, LengthModel, crown, frame, ingest, models, night, score, spec
+from tests.stored import LengthModel, crown, frame, ingest, models, night, score, spec
 from warehouse.home import get_home
 from warehouse.ingest import Stage, Staged, staged_folder, store
 from warehouse.publish import publish
@@ -38,11 +38,7 @@ from warehouse.runs import Run, open_run
 ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None), ("1", "atlas of the world", "Books")]
 
 
-@pytest.fixture(autouse=True)
-def shelves(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The catalogues of these tests."""
-    monkeypatch.setenv("AISLE_CATALOGS", str(SHELVES))
-    get_settings.cache_clear()
+pytestmark = pytest.mark.usefixtures("shelves")
 
 
 def ask(sql: str) -> list[dict[str, object]]:
