@@ -81,7 +81,8 @@ def sent(module: str, name: str, shared: Path) -> Iterator[Sent]:
             "home": settings.home if "://" in settings.home else str(Path(settings.home).expanduser().absolute()),
             "cache": None if settings.cache is None else settings.cache.expanduser().absolute(),
             "catalogs": None if settings.catalogs is None else settings.catalogs.expanduser().absolute(),
-            "api_keys": None,  # no step needs them
+            "api_keys": None,  # no step needs the secrets
+            "webhook": None,
         }
     )
     proof = shared.absolute() / f".seen-{secrets.token_hex(8)}"

@@ -30,6 +30,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
+from core import events
 from core.elsewhere import sent
 from core.errors import AisleError
 from core.settings import get_settings
@@ -255,3 +256,20 @@ def artifact_table(key: str, rows: list[dict[str, Any]], description: str) -> No
         from prefect.artifacts import create_table_artifact
 
         create_table_artifact(key=key, table=rows, description=description)
+
+
+def _as_prefect_event(event: events.Event) -> None:
+    """Send an event to the server of the active run, where automations may wait for it; nothing without one."""
+    if under_prefect():
+        from prefect.events import emit_event
+
+        told = event.as_dict()
+        emit_event(
+            event.event,
+            resource={"prefect.resource.id": event.resource, "prefect.resource.name": event.catalog},
+            occurred=event.time,
+            payload={name: told[name] for name in ("catalog", "run_id", "summary", "facts")},
+        )
+
+
+events.deliver_by(_as_prefect_event)

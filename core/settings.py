@@ -9,14 +9,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
     """Everything that may differ from one machine to the next. docs/settings.md lists each by name."""
 
-    model_config = SettingsConfigDict(env_prefix="AISLE_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="AISLE_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # some are secrets
+    )
 
     home: str = Field("./var", description="Where all data lies: a folder, or `s3://bucket/prefix`.")
     cache: Path | None = Field(
@@ -45,6 +51,9 @@ class Settings(BaseSettings):
     retention_days: int = Field(7, ge=0, description="Days for which replaced files stay readable.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="Least level logged.")
     seed: int = Field(0, description="Seed of every random choice.")
+    webhook: SecretStr | None = Field(
+        None, description="An `http://` or `https://` address that every event is posted to as JSON (docs/alerts.md)."
+    )
     api_keys: SecretStr | None = Field(
         None, description="Keys that API clients must send one of, separated by commas; each at least 16 characters."
     )
@@ -63,6 +72,13 @@ class Settings(BaseSettings):
         0.0, ge=0, description="Requests a second that one API client may make of one worker; 0: any number."
     )
     api_refresh_s: float = Field(1.0, gt=0, le=5, description="Seconds between looks for a newly promoted champion.")
+
+    @field_validator("webhook")
+    @classmethod
+    def _address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("not an address that begins with http:// or https://")
+        return value
 
 
 class _Current:

@@ -4,14 +4,17 @@ A run holds its catalogue's lock. On starting it undoes what an interrupted run 
 recorded, and staged files. On success it appends one row, with the version of each of its tables, to the catalogue's
 `runs` table (one atomic Delta commit) and publishes. A killed run therefore changed nothing, and the next one starts
 clean.
+
+What is to happen only then (others being told) waits in `Run.afterwards`, and is done once the run can be seen.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +24,8 @@ from typing import Any
 import polars as pl
 
 from catalogs import registry
+from core.errors import AisleError
+from core.events import Event, EventName, tell
 from core.settings import get_settings
 from warehouse import tables
 from warehouse.home import Home, get_home, naming_disk_errors
@@ -29,6 +34,8 @@ from warehouse.publish import publish, refuse_if_forgotten
 from warehouse.recorded import recorded, recorded_runs
 from warehouse.working import Working, working
 
+log = logging.getLogger("aisle.runs")
+
 COUNTS = ("read", "stored", "unchanged", "repeated", "rejected", "removed", "scored")
 
 
@@ -36,7 +43,8 @@ COUNTS = ("read", "stored", "unchanged", "repeated", "rejected", "removed", "sco
 class Run:
     """One run under way. `versions` are the table versions it reads, updated as it writes.
 
-    `mirror` brings what it writes to S3, where its home is there.
+    `mirror` brings what it writes to S3, where its home is there. `afterwards` is called when what was written so far
+    has been recorded and published, and never if it was not; a call that fails is logged.
     """
 
     home: Home
@@ -51,6 +59,8 @@ class Run:
     source_digest: str | None = None
     recorded: bool = False
     mirror: Working | None = None
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
+    _due: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def staging(self) -> Path:
@@ -121,6 +131,19 @@ class Run:
         with nullcontext(self.table("runs")) if self.mirror is None else self.mirror.recording() as runs:
             tables.append(runs, frame)
         self.recorded = True
+        self._due += self.afterwards
+        self.afterwards.clear()
+
+    def call_due(self) -> None:
+        """Do what waited for what has been recorded."""
+        for call in self._due:
+            try:
+                call()
+            except Exception:
+                log.warning(
+                    "run %s of %s is recorded; what was due behind it failed", self.run_id, self.catalog, exc_info=True
+                )
+        self._due.clear()
 
     @staticmethod
     def later_than(times: pl.Series) -> datetime:
@@ -146,29 +169,72 @@ def open_run(catalog: str, flow: str, source: list[str] | None = None, within: s
     if within is not None:
         yield _open_runs[within]
         return
+    run: Run | None = None
+    try:
+        with _alone(catalog, flow, source or []) as run:
+            yield run
+    except Exception as error:
+        tell(_failure(catalog, flow, run, error))
+        raise
+
+
+@contextmanager
+def _alone(catalog: str, flow: str, source: list[str]) -> Iterator[Run]:
+    """A run that holds its catalogue's lock; what is due behind it is done when the lock is free again."""
     registry.load(catalog)
     home = get_home(fresh=False).prepare()
-    with (
-        naming_disk_errors(home.root),
-        locked(home.lock(f"run-{catalog}"), wait_s=get_settings().lock_wait_s, what=f"a run of {catalog}"),
-        working(home, catalog) as mirror,
-    ):
-        versions = recorded(home, catalog)
-        refuse_if_forgotten(home, catalog, versions)
-        run = Run(home, catalog, flow, new_run_id(), datetime.now(UTC), source or [], versions=versions, mirror=mirror)
-        _undo_what_was_not_recorded(run)
-        _open_runs[run.run_id] = run
-        try:
-            yield run
-            run.record()
-        except BaseException:
-            if not run.recorded:
-                shutil.rmtree(run.reports, ignore_errors=True)  # nobody is shown what did not happen
-            raise
-        finally:
-            del _open_runs[run.run_id]
-            shutil.rmtree(run.staging, ignore_errors=True)
-        publish(home)
+    run: Run | None = None
+    try:
+        with (
+            naming_disk_errors(home.root),
+            locked(home.lock(f"run-{catalog}"), wait_s=get_settings().lock_wait_s, what=f"a run of {catalog}"),
+            working(home, catalog) as mirror,
+        ):
+            versions = recorded(home, catalog)
+            refuse_if_forgotten(home, catalog, versions)
+            run = Run(home, catalog, flow, new_run_id(), datetime.now(UTC), source, versions=versions, mirror=mirror)
+            _undo_what_was_not_recorded(run)
+            _open_runs[run.run_id] = run
+            try:
+                yield run
+                run.record()
+            except BaseException:
+                if not run.recorded:
+                    shutil.rmtree(run.reports, ignore_errors=True)  # nobody is shown what did not happen
+                raise
+            finally:
+                del _open_runs[run.run_id]
+                shutil.rmtree(run.staging, ignore_errors=True)
+            publish(home)
+    finally:
+        if run is not None:
+            run.call_due()
+
+
+def announce(run: Run, event: EventName, summary: str, facts: Mapping[str, Any] | None = None) -> None:
+    """Have an event told once what the run has written so far is recorded and published.
+
+    Args:
+        run: the run that found it.
+        event: one of core.events.NAMES.
+        summary: a sentence for people.
+        facts: the same for machines, JSON-ready.
+    """
+    told = Event(event, run.catalog, run.run_id, summary, facts or {})
+    run.afterwards.append(lambda: tell(told))
+
+
+def _failure(catalog: str, flow: str, run: Run | None, error: Exception) -> Event:
+    named = error if isinstance(error, AisleError) else None
+    told = named.as_dict() if named else {"error": type(error).__name__, "message": str(error)}
+    recorded_before = run is not None and run.recorded  # a nightly run keeps its predictions, whatever comes after
+    return Event(
+        "aisle.run.failed",
+        catalog,
+        None if run is None else run.run_id,
+        f"{flow} of {catalog} failed: {told['error']}: {told['message']}",
+        {"flow": flow, **told, "recorded": recorded_before},
+    )
 
 
 def joined(run_id: str) -> Run:
