@@ -110,8 +110,15 @@ def maintained(result: MaintainResult) -> str:
 
 
 def watched(result: MonitorResult) -> str:
-    """The drift verdict and the report."""
-    return "\n".join([f"{result.catalog}: {result.summary} (run {result.run_id})", *reports(result.reports)])
+    """Both verdicts on drift, what that means for the model, and the reports."""
+    found = {"summary": result.summary, "arrivals": result.arrivals}
+    lines = [f"{result.catalog}: monitored (run {result.run_id})", *_watched(found, result.retraining)]
+    return "\n".join([*lines, *reports(result.reports)])
+
+
+def _watched(found: Mapping[str, Any], retraining: Mapping[str, Any]) -> list[str]:
+    shown = [("catalogue", drift(found)), ("arrivals", drift(found["arrivals"])), ("retraining", retraining["summary"])]
+    return [f"  {name:<10} {text}" for name, text in shown]
 
 
 def ran(result: RunResult) -> str:
@@ -122,7 +129,7 @@ def ran(result: RunResult) -> str:
     if is_nothing_new(rows):
         lines.append(nothing_new(rows))
     lines.append(f"  model      {_model(result.model)}")
-    lines.append(f"  drift      {drift(result.drift)}")
+    lines += _watched(result.drift, result.retraining)
     if result.baselines:
         lines.append(scores(str(result.model.get("version")), result.model, result.baselines))
     lines += findings(result)

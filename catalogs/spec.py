@@ -23,6 +23,7 @@ __all__ = [
     "HoldoutSpec",
     "LabelSpec",
     "RecipeSpec",
+    "RetrainSpec",
     "RuleSpec",
     "SourceSpec",
 ]
@@ -248,7 +249,7 @@ class DriftSpec(_Part):
         thresholds: distance from which on it is called drift.
     """
 
-    min_rows: Annotated[int, Field(ge=1)] = 500
+    min_rows: Annotated[int, Field(ge=1)] = 200
     methods: dict[DriftKind, DriftMethod] = {}
     thresholds: dict[DriftKind, Annotated[float, Field(gt=0)]] = {}
 
@@ -265,6 +266,27 @@ class DriftSpec(_Part):
         object.__setattr__(self, "methods", {**methods, **self.methods})
         object.__setattr__(self, "thresholds", {**dict.fromkeys(methods, 0.1), **self.thresholds})
         return self
+
+
+class RetrainSpec(_Part):
+    """When a new model is wanted. Any of the first four is reason enough; the last two hold it back.
+
+    Attributes:
+        drift_batches: drift in so many monitorings one after another; 0: drift alone is no reason.
+        max_review_share: a larger share of the current predictions is in review.
+        max_accuracy_loss: products whose label the model had not learnt are right less often than their confidences
+            say, by more than this and by more than chance.
+        max_age_days: the champion was trained longer ago.
+        min_new_labels: labelled products that no training has seen yet: with fewer there is nothing to learn.
+        pause_days: no training within so many days of the last, whatever became of it.
+    """
+
+    drift_batches: Annotated[int, Field(ge=0)] = 3
+    max_review_share: Share | None = None
+    max_accuracy_loss: Share | None = 0.05
+    max_age_days: Annotated[float, Field(gt=0)] | None = None
+    min_new_labels: Annotated[int, Field(ge=1)] = 1
+    pause_days: Annotated[float, Field(ge=0)] = 1.0
 
 
 class CatalogSpec(_Part):
@@ -300,6 +322,7 @@ class CatalogSpec(_Part):
     recipe: RecipeSpec = RecipeSpec()
     recipes: dict[Identifier, RecipeSpec] = {}
     drift: DriftSpec = DriftSpec()
+    retrain: RetrainSpec = RetrainSpec()
     contract: Literal["elo7", "asos", "newsgroups", "amazon"] | None = None
 
     @property

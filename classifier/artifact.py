@@ -8,7 +8,8 @@ model.skops          the fitted scikit-learn calibrators behind those curves, a 
 thresholds.parquet   one row a label, and a node above labels that are paths
 evidence.parquet     what was said of each out-of-fold row, from which thresholds for another target are found
 fields/<field>/      what each field learnt: words.parquet, grams2.parquet, …, and weights as .npy
-reference.parquet    a sample of training rows, for drift
+reference.parquet    a sample of products that it did not learn from, with its answers: what drift is told by
+embedding/           where products lie by their words, for drift: words, components, clusters
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import polars as pl
 from catalogs.spec import CatalogSpec
 from classifier.calibration import Calibration, Curve
 from classifier.card import render_card
+from classifier.embedding import Embedding
 from classifier.model import Model, vectoriser_of
 from classifier.recipes import Recipe
 from classifier.tree import Tree
@@ -37,7 +39,7 @@ from core.errors import ArtifactDamaged, ModelError
 if TYPE_CHECKING:
     from sklearn.isotonic import IsotonicRegression
 
-__all__ = ["SCHEMA", "calibrators", "evidence", "load", "manifest", "reference", "save"]
+__all__ = ["SCHEMA", "calibrators", "embedding", "evidence", "load", "manifest", "reference", "save", "vocabulary"]
 
 SCHEMA = 2
 # Every type that model.skops may name: what a stock IsotonicRegression is made of.
@@ -57,14 +59,21 @@ TRUSTED_TYPES = frozenset(
 _LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "skops")
 
 
-def save(model: Model, folder: Path, facts: dict[str, Any], sample: pl.DataFrame | None = None) -> str:
+def save(
+    model: Model,
+    folder: Path,
+    facts: dict[str, Any],
+    sample: pl.DataFrame | None = None,
+    embedding: Embedding | None = None,
+) -> str:
     """Write the model to a new folder, complete or not at all.
 
     Args:
         model: what to write.
         folder: must not exist, or be empty.
         facts: anything JSON that belongs with it: metrics, digest of the data, run, time.
-        sample: a sample of the training rows, kept for drift.
+        sample: products that it did not learn from, with its answers, kept for drift.
+        embedding: fitted on its training products, kept for drift.
 
     Returns:
         The model's digest: sha256 of its manifest, which holds the sha256 of every other file.
@@ -79,6 +88,8 @@ def save(model: Model, folder: Path, facts: dict[str, Any], sample: pl.DataFrame
     try:
         _write(model, staging, sample)
         content = _manifest_of(model, facts)
+        if embedding is not None:
+            content["embedding"] = embedding.save(staging / "embedding")
         (staging / "card.md").write_text(render_card(content, model.thresholds), encoding="utf-8")
         content["files"] = {
             path.relative_to(staging).as_posix(): _sha256(path) for path in sorted(staging.rglob("*")) if path.is_file()
@@ -121,9 +132,26 @@ def load(folder: Path) -> Model:
 
 
 def reference(folder: Path) -> pl.DataFrame | None:
-    """The sample of training rows that was saved with the model, if any."""
+    """The products with answers that were saved with the model, if any."""
     path = folder / "reference.parquet"
     return pl.read_parquet(path) if path.is_file() else None
+
+
+def embedding(folder: Path) -> Embedding | None:
+    """Where products lie by their words; None where the model's products have no text, or share no words.
+
+    Raises:
+        ArtifactDamaged: its manifest cannot be used.
+    """
+    about = manifest(folder).get("embedding")
+    return None if about is None else Embedding.load(folder / "embedding", about)
+
+
+def vocabulary(folder: Path) -> dict[str, pl.Series]:
+    """Words that the model knows, by text field; those of a prototype, which reads no single field, are left out."""
+    tables = {path.parent.name: path for path in (folder / "fields").glob("*/words.parquet")}
+    kinds = {one["name"]: one["kind"] for one in manifest(folder)["catalog"]["fields"]}
+    return {name: pl.read_parquet(path)["word"] for name, path in tables.items() if kinds.get(name) == "text"}
 
 
 def calibrators(folder: Path) -> list[IsotonicRegression]:

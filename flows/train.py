@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from core.orchestration import run_name, task_runner
+from tasks.embed_products import embed_products
 from tasks.evaluate_model import evaluate_model
 from tasks.find_label_issues import find_label_issues
 from tasks.fit_model import fit_model
@@ -37,7 +38,8 @@ def train(
         evaluation = evaluate_model(run.run_id, split, candidate)
         studies = study_model(run.run_id, split, candidate, evaluation, asked=study)
         suspected = find_label_issues(split, candidate)
-        registered = register_model(run.run_id, split, candidate, evaluation, studies, suspected)
+        embedding = embed_products(run.run_id, split)
+        registered = register_model(run.run_id, split, candidate, evaluation, studies, suspected, embedding)
         verdict = promote_model(run.run_id, split, registered, evaluation, overrule=promote)
         track_training(run.run_id, split, candidate, evaluation, registered, verdict)
         return TrainResult.of(run, split, candidate, evaluation, registered, verdict)

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from reports import page
 
-__all__ = ["Axis", "Line", "line_chart", "range_bar"]
+__all__ = ["Axis", "Group", "Line", "line_chart", "range_bar", "scatter_chart"]
 
 Point = tuple[float, float]
 
@@ -48,6 +48,44 @@ class Line:
     points: Sequence[Point]
     ranges: Sequence[tuple[float, float, float]] = field(default=())
     marked: bool = True
+
+
+@dataclass(frozen=True)
+class Group:
+    """Points that are told apart from others by shape and by tone (as in reports.page.Tone)."""
+
+    name: str
+    points: Sequence[Point]
+    tone: page.Tone
+
+
+def scatter_chart(groups: Sequence[Group], spoken: str) -> Markup:
+    """Points of up to four groups without scales, for places that only mean something beside each other."""
+    if len(groups) > len(_SHAPES):
+        raise ValueError(f"{len(groups)} groups cannot be told apart, {len(_SHAPES)} can")
+    points = [point for group in groups for point in group.points]
+    x, y = (_around([point[side] for point in points]) for side in (0, 1))
+    frame = Markup('<rect class="frame" x="{}" y="{}" width="{}" height="{}"/>')
+    parts = [frame.format(LEFT, TOP, WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM)]
+    dot = Markup('<path class="point fill-{}" d="{}" transform="translate({} {}) scale(.7)"/>')
+    for number, group in enumerate(groups):
+        parts += [dot.format(group.tone, _SHAPES[number], _place_x(a, x), _place_y(b, y)) for a, b in group.points]
+    drawn = Markup('<svg class="plot chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, HEIGHT, spoken, Markup("").join(parts)
+    )
+    items = [
+        Markup(
+            '<li><svg class="sample" viewBox="0 0 34 12" aria-hidden="true">'
+            '<path class="point fill-{}" d="{}" transform="translate(17 6)"/></svg>{} ({})</li>'
+        ).format(group.tone, _SHAPES[number], group.name, page.number(len(group.points)))
+        for number, group in enumerate(groups)
+    ]
+    return drawn + Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))
+
+
+def _around(values: Sequence[float]) -> Axis:
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return Axis("", low, high if high > low else low + 1, ())
 
 
 def line_chart(lines: Sequence[Line], x: Axis, y: Axis, spoken: str, at: tuple[float, str] | None = None) -> Markup:

@@ -6,7 +6,7 @@ certainty does. They are defined as Evidently defines them, so that both say the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,21 @@ if TYPE_CHECKING:
 
     from catalogs.spec import DriftMethod
 
-__all__ = ["Floats", "distance", "earth_mover", "null_of_bags", "null_of_counts", "null_of_values", "wasserstein"]
+__all__ = [
+    "Floats",
+    "Method",
+    "distance",
+    "earth_mover",
+    "gathered",
+    "null_of_bags",
+    "null_of_counts",
+    "null_of_values",
+    "wasserstein",
+]
 
 Floats = NDArray[np.float64]
+Method: TypeAlias = "DriftMethod | Literal['new_share']"
+"""The distances of the catalogue's TOML, and the share of what is new: not of two mixes alike, so not to be chosen."""
 
 # Evidently's stand-in for a share of zero, which would make PSI infinite.
 _PSI_FLOOR = 1e-4
@@ -30,17 +42,21 @@ _MOST_SUPPORT = 512
 _SHUFFLES_AT_ONCE = 32
 
 
-def distance(method: DriftMethod, reference: Floats, current: Floats) -> Floats:
+def distance(method: Method, reference: Floats, current: Floats) -> Floats:
     """Distance between two sets of counts, along the last axis; 0 for equal shares.
 
     Args:
-        method: jensenshannon (natural logarithm, at most √ln 2 ≈ 0.83), hellinger (at most 1) or psi (no bound).
+        method: jensenshannon (natural logarithm, at most √ln 2 ≈ 0.83), hellinger (at most 1), psi (no bound) or
+            new_share (share of the current counts in categories that the reference has none of).
         reference: counts, shape (..., categories).
         current: counts, the same shape.
 
     Returns:
         Shape (...); NaN where one side has no counts at all.
     """
+    if method == "new_share":
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.where(reference == 0, current, 0).sum(axis=-1) / current.sum(axis=-1))
     with np.errstate(invalid="ignore", divide="ignore"):
         p = reference / reference.sum(axis=-1, keepdims=True)
         q = current / current.sum(axis=-1, keepdims=True)
@@ -63,8 +79,9 @@ def wasserstein(reference: Floats, current: Floats) -> float:
 
 def earth_mover(support: Floats, reference: Floats, current: Floats) -> Floats:
     """`wasserstein` of counts over sorted `support` values, along the last axis."""
-    p = reference / reference.sum(axis=-1, keepdims=True)
-    q = current / current.sum(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a side without values has no distance: NaN
+        p = reference / reference.sum(axis=-1, keepdims=True)
+        q = current / current.sum(axis=-1, keepdims=True)
     travelled = (np.abs(np.cumsum(p - q, axis=-1))[..., :-1] * np.diff(support)).sum(axis=-1)
     mean = (p * support).sum(axis=-1)
     variance = np.maximum((p * support**2).sum(axis=-1) - mean**2, 0)
@@ -72,7 +89,7 @@ def earth_mover(support: Floats, reference: Floats, current: Floats) -> Floats:
 
 
 def null_of_counts(
-    method: DriftMethod, reference: Floats, current: Floats, *, shuffles: int, rng: np.random.Generator
+    method: Method, reference: Floats, current: Floats, *, shuffles: int, rng: np.random.Generator
 ) -> Floats:
     """Distances after dealing the pooled rows out again at random, `shuffles` times, at the same sample sizes.
 
@@ -84,14 +101,14 @@ def null_of_counts(
 
 def null_of_values(reference: Floats, current: Floats, *, shuffles: int, rng: np.random.Generator) -> Floats:
     """`wasserstein` after dealing the pooled values out again at random, `shuffles` times."""
-    support, counts = _gathered(np.sort(np.concatenate([reference, current])))
+    support, counts = gathered(np.sort(np.concatenate([reference, current])))
     if len(support) < 2:  # all values are the same
         return np.zeros(shuffles)
     return earth_mover(support, *_deal(counts, len(current), shuffles, rng))
 
 
 def null_of_bags(
-    method: DriftMethod, bags: sp.csr_array, n_current: int, *, shuffles: int, rng: np.random.Generator
+    method: Method, bags: sp.csr_array, n_current: int, *, shuffles: int, rng: np.random.Generator
 ) -> Floats:
     """As `null_of_counts` for rows that hold several categories each: whole rows are dealt out, not single words.
 
@@ -132,7 +149,7 @@ def _deal(pooled: Floats, n_current: int, shuffles: int, rng: np.random.Generato
     return pooled - current, current.astype(np.float64)
 
 
-def _gathered(ordered: Floats) -> tuple[Floats, Floats]:
+def gathered(ordered: Floats) -> tuple[Floats, Floats]:
     """Sorted values as (support, counts): each distinct value, or the means of quantile bins when there are many."""
     support, counts = np.unique(ordered, return_counts=True)
     if len(support) <= _MOST_SUPPORT:

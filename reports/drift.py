@@ -1,32 +1,31 @@
-"""Has the world moved? Current against reference products: scores with thresholds, a verdict in words, and a page.
+"""Has the world moved? Current against reference products: scores with thresholds, and a verdict in words.
 
-A score is an effect size. Its threshold is the catalogue's, raised to what chance alone reaches at these sample sizes:
-the pooled rows are dealt out again at random, and a score has to beat every one of those deals. There are as many deals
-as keep the chance of any false alarm in a comparison at or below FALSE_ALARMS.
+A score is an effect size. Its threshold is the catalogue's, raised to what is reached at these sample sizes when
+nothing has changed. For a whole catalogue that is chance: the pooled rows are dealt out again at random, and a score
+has to beat every one of those deals, of which there are as many as keep the chance of any false alarm in a comparison
+at or below FALSE_ALARMS. For arrivals it is what ordinary increments reach: `reports.increments`.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
-from reports import page
-from reports.measures import Measure, measures
+from reports import increments, page
+from reports.measures import LABEL, OF_THE_MODEL, Knowledge, Measure, measures
+from reports.outliers import Outliers, outliers
 
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec, DriftSpec
     from reports.evidently_report import EvidentlyRun
 
-__all__ = ["FALSE_ALARMS", "SCORES", "Comparison", "DriftResult", "compare", "write"]
+__all__ = ["FALSE_ALARMS", "SCORES", "Comparison", "DriftResult", "compare", "mix_or_words", "title"]
 
 Comparison = Literal["catalogue", "arrivals"]
 
@@ -50,28 +49,26 @@ SCORES = {
 # Shuffles are cheap: with few measures take more than the level asks for, so that the threshold is less of a lottery.
 _LEAST_SHUFFLES = 200
 
-_COMPARED = {
-    "catalogue": "the current products that the model has not learnt from, against its hold-out when it was trained",
-    "arrivals": "the newest arrivals against the arrivals before them",
-}
-_TITLES = {"catalogue": "whole catalogue", "arrivals": "arrivals"}
 _METRICS = {
     "missing_share": "Missing values",
     "length": "Length in characters",
     "word_count": "Number of words",
+    "language": "Language",
     "words": "Words used",
+    "new_word_share": "Words never used before",
     "unknown_word_share": "Words unknown to the model",
+    "words_at_equal_labels": "Words used, at equal labels",
     "values": "Mix of values",
+    "new_value_share": "Values never seen before",
     "value": "Value",
+    "embedding_distance": "Distance from the nearest cluster",
+    "embedding_beyond": "Products beyond their cluster",
+    "rejected_share": "Rejected rows",
     "label_mix": "Mix of predicted labels",
     "confidence": "Confidence",
     "review_share": "Share sent to review",
-}
-_METHODS = {
-    "jensenshannon": "Jensen-Shannon distance",
-    "hellinger": "Hellinger distance",
-    "psi": "population stability index",
-    "wasserstein": "Wasserstein distance",
+    "right_share": "Right predictions",
+    "known_and_predicted": "Known label, and what it is taken for",
 }
 
 
@@ -87,6 +84,7 @@ class DriftResult:
         changes: what moved in words, one for each row of scores.
         notes: what could not be compared, and why; what was sampled.
         report: Evidently's run; None where it could not run or was not asked to.
+        outliers: where products lie, and the most distant ones; None without an embedding.
         summary: the verdict in a sentence or two.
         seed: of sampling and shuffles.
         rows: rows given: reference, current.
@@ -102,6 +100,7 @@ class DriftResult:
     summary: str
     seed: int
     rows: tuple[int, int]
+    outliers: Outliers | None = None
 
 
 def compare(
@@ -112,22 +111,25 @@ def compare(
     comparison: Comparison,
     seed: int,
     most_rows: int = 50_000,
-    vocabulary: Mapping[str, Collection[str]] | None = None,
-    evidently: bool = True,
+    knowledge: Knowledge | None = None,
+    more: Sequence[Measure] = (),
+    pictures: bool = True,
 ) -> DriftResult:
     """Compare current products with reference products, field by field and in what the model made of them.
 
     Args:
-        reference: canonical product columns, and `label`, `confidence` and `decision` where they are known. They should
-            be rows that the model had not seen (hold-out or out-of-fold): it is surer of what it was trained on and
-            knows all of its words, and that would be found as drift.
+        reference: canonical product columns, and `label`, `confidence` and `decision` where they are known; with
+            `known_path` what the model said is compared with what is right. They should be rows that the model had not
+            seen (hold-out or out-of-fold): it is surer of what it was trained on and knows all of its words, and that
+            would be found as drift.
         current: the same columns.
         spec: the catalogue; its `drift` holds methods, thresholds and min_rows.
         comparison: which of the two comparisons this is.
         seed: of sampling and shuffles: the same rows and seed give the same scores.
         most_rows: rows compared at most on each side, sampled.
-        vocabulary: known words (lower case) by text field; without it unknown words are not compared.
-        evidently: also run Evidently (seconds to import), for its report.
+        knowledge: what the model knows of texts; without it unknown words and embeddings are not compared.
+        more: what else to compare: measures of no product.
+        pictures: also run Evidently (seconds to import) and place every product, for the report.
 
     Nothing about the data is an error: what cannot be compared is a note, and too few rows give no verdict.
     """
@@ -138,14 +140,26 @@ def compare(
         if frame.height > most_rows
     ]
     sides = (_sampled(reference, most_rows, seed), _sampled(current, most_rows, seed + 1))
-    found, unable = measures(*sides, spec, vocabulary=vocabulary, seed=seed)
+    knowledge = knowledge or Knowledge()
+    found, unable = measures(*sides, spec, knowledge=knowledge, matched=comparison == "catalogue", seed=seed)
     judged = min(rows) >= spec.drift.min_rows
-    scores = _scores(found, spec.drift, comparison=comparison, seed=seed, judged=judged)
-    changes = [measure.sample.change() if min(measure.sample.sizes) else "no values to compare" for measure in found]
+    drawn = None
+    if comparison == "arrivals" and judged:
+        drawn, note = _ordinary(sides[0], sides[1].height, spec, seed)
+        notes.append(note)
+    scores = _scores([*found, *more], spec.drift, comparison, seed, judged=judged, ordinary=drawn, own=len(found))
+    found += more
+    changes = [
+        measure.sample.change(measure.method) if min(measure.sample.sizes) else "no values to compare"
+        for measure in found
+    ]
     report = None
-    if evidently and judged:
+    if pictures and judged:
         report, failure = _run_evidently(found, scores, tags=[spec.name, comparison])
         unable += failure
+    far = None
+    if pictures and knowledge.embedding is not None and min(rows):
+        far = outliers(knowledge.embedding, *sides, spec)
     return DriftResult(
         comparison=comparison,
         drifted=bool(scores["drifted"].any()),
@@ -157,75 +171,16 @@ def compare(
         summary=_summary(scores, changes, rows, spec.drift, judged=judged),
         seed=seed,
         rows=rows,
+        outliers=far,
     )
 
 
-def write(
-    folder: Path,
-    result: DriftResult,
-    *,
-    catalog: str,
-    run_id: str | None = None,
-    model_version: str | None = None,
-    made_at: datetime | None = None,
-) -> Path:
-    """Write drift_<comparison>.html, the same as .json, and Evidently's report beside it.
-
-    Args:
-        folder: where to; made when it is not there.
-        result: what to show.
-        catalog: name of the catalogue.
-        run_id: the run that compared.
-        model_version: whose reference and predictions these are.
-        made_at: UTC; now when not given.
-
-    Returns:
-        The page.
-    """
-    made_at = made_at or datetime.now(UTC)
-    stem = f"drift_{result.comparison}"
-    evidently = None
-    if result.report is not None:
-        evidently = page.write_text(folder / f"{stem}_evidently.html", result.report.html()).name
-    about = {"kind": "drift", "catalog": catalog, "run_id": run_id, "time": made_at.isoformat(timespec="seconds")}
-    machine = {**about, **_for_machines(result), "model_version": model_version, "evidently": evidently}
-    page.write_text(folder / f"{stem}.json", json.dumps(machine, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
-    facts = [("Catalogue", catalog), ("Model", model_version), ("Run", run_id), ("Seed", result.seed)]
-    rows = _for_eyes(result)
-    return page.write(
-        folder / f"{stem}.html",
-        "drift.html",
-        title=f"Drift of {catalog}: {_TITLES[result.comparison]}",
-        facts=[(name, value) for name, value in facts if value is not None],
-        made_at=made_at,
-        result=result,
-        compared=_COMPARED[result.comparison],
-        moved=sorted((row for row in rows if row["drifted"]), key=lambda row: -row["score"] / row["threshold"]),
-        rows=rows,
-        evidently=evidently,
-        false_alarms=FALSE_ALARMS,
-    )
-
-
-def _for_machines(result: DriftResult) -> dict[str, Any]:
-    scores = zip(result.scores.to_dicts(), result.changes, strict=True)
-    return {
-        "verdict": _verdict(result),
-        "tone": "bad" if result.drifted else "good" if result.scores["drifted"].count() else "quiet",
-        "comparison": result.comparison,
-        "drifted": result.drifted if result.scores["drifted"].count() else None,
-        "judged": result.judged,
-        "summary": result.summary,
-        "rows": {"reference": result.rows[0], "current": result.rows[1]},
-        "seed": result.seed,
-        "notes": result.notes,
-        "scores": [{**row, "change": change} for row, change in scores],
-    }
-
-
-def _for_eyes(result: DriftResult) -> list[dict[str, Any]]:
-    scores = zip(result.scores.to_dicts(), result.changes, strict=True)
-    return [{**row, "said": said, "title": _title(row), "how": _METHODS[row["method"]]} for row, said in scores]
+def _ordinary(pool: pl.DataFrame, rows: int, spec: CatalogSpec, seed: int) -> tuple[increments.Increments, str]:
+    """Increments that are drawn from what came before, and a note on how."""
+    ranges = [one.name for one in spec.fields if one.kind == "keyword" and one.name in pool.columns]
+    drawn = increments.draw(pool, ranges, LABEL if LABEL in pool.columns else None, rows, seed)
+    kinds = ", ".join(dict.fromkeys(drawn.kinds))
+    return drawn, f"Thresholds are what {drawn.number:,} increments of earlier arrivals reach: {kinds} (seed {seed})"
 
 
 def _sampled(frame: pl.DataFrame, most_rows: int, seed: int) -> pl.DataFrame:
@@ -233,24 +188,46 @@ def _sampled(frame: pl.DataFrame, most_rows: int, seed: int) -> pl.DataFrame:
 
 
 def _scores(
-    found: Sequence[Measure], drift: DriftSpec, *, comparison: Comparison, seed: int, judged: bool
+    found: Sequence[Measure],
+    drift: DriftSpec,
+    comparison: Comparison,
+    seed: int,
+    *,
+    judged: bool,
+    ordinary: increments.Increments | None,
+    own: int,
 ) -> pl.DataFrame:
-    shuffles = max(_LEAST_SHUFFLES, math.ceil(len(found) / FALSE_ALARMS))
+    """One row a measure. `ordinary` increments judge the first `own`, which are of products; chance the others."""
+    limits = [drift.thresholds[measure.kind] for measure in found]
+    if judged:
+        by_chance = found
+        if ordinary is not None:
+            reached = ordinary.scores([measure.sample.counted(measure.method) for measure in found[:own]])
+            limits[:own] = increments.thresholds(reached, limits[:own], ordinary.kinds, FALSE_ALARMS)
+            by_chance = found[own:]
+        at = len(found) - len(by_chance)
+        limits[at:] = [
+            max(limit, _chance(measure, len(found), seed))
+            for limit, measure in zip(limits[at:], by_chance, strict=True)
+        ]
     rows = []
-    for measure in found:
+    for measure, threshold in zip(found, limits, strict=True):
         sizes = measure.sample.sizes
-        threshold, score, drifted = drift.thresholds[measure.kind], None, None
-        if min(sizes) > 0:
-            score = measure.sample.score(measure.method)
-        if score is not None and judged:
-            # Each measure its own stream of chance: one more field must not change the others' thresholds.
-            rng = np.random.default_rng([seed, zlib.crc32(f"{measure.metric} {measure.field}".encode())])
-            by_chance = measure.sample.null(measure.method, shuffles=shuffles, rng=rng).max()
-            threshold = max(threshold, float(by_chance))
-            drifted = score > threshold
+        score = measure.sample.score(measure.method) if min(sizes) > 0 else None
+        drifted = score > threshold if score is not None and judged else None
         names = (comparison, measure.metric, measure.field, measure.method)
         rows.append((*names, score, threshold, drifted, *sizes, seed))
     return pl.DataFrame(rows, schema=SCORES, orient="row")
+
+
+def _chance(measure: Measure, measures: int, seed: int) -> float:
+    """The largest score of the pooled rows dealt out again at random."""
+    if not min(measure.sample.sizes):
+        return 0.0
+    shuffles = max(_LEAST_SHUFFLES, math.ceil(measures / FALSE_ALARMS))
+    # Each measure its own stream of chance: one more field must not change the others' thresholds.
+    rng = np.random.default_rng([seed, zlib.crc32(f"{measure.metric} {measure.field}".encode())])
+    return float(measure.sample.null(measure.method, shuffles=shuffles, rng=rng).max())
 
 
 def _run_evidently(
@@ -261,7 +238,7 @@ def _run_evidently(
     judged = [
         (measure, threshold)
         for measure, threshold, drifted in zip(found, scores["threshold"], scores["drifted"], strict=True)
-        if drifted is not None
+        if drifted is not None and measure.method != "new_share"
     ]
     try:
         return evidently_report.run(judged, tags), []
@@ -283,20 +260,29 @@ def _summary(
         return f"No drift: none of {compared} measures passed its threshold."
     strongest = said.sort(pl.col("score") / pl.col("threshold"), descending=True).head(3)
     named = "; ".join(
-        f"{_title(row)} ({row['score']:.2f}, threshold {row['threshold']:.2f}: {row['change']})"
+        f"{title(row)} ({row['score']:.2f}, threshold {row['threshold']:.2f}: {row['change']})"
         for row in strongest.iter_rows(named=True)
     )
-    return f"Drift: {said.height} of {compared} measures passed their thresholds. Furthest beyond: {named}."
+    verdict = f"Drift: {said.height} of {compared} measures passed their thresholds. Furthest beyond: {named}."
+    return f"{verdict} {mix_or_words(scores)}".rstrip()
 
 
-def _title(row: Mapping[str, Any]) -> str:
-    """A measure in words: `words used (title)`."""
-    of_the_model = row["metric"] in {"label_mix", "confidence", "review_share"}
-    return _METRICS[row["metric"]] + ("" if of_the_model else f" ({row['field']})")
+def mix_or_words(scores: pl.DataFrame) -> str:
+    """Whether words moved because labels did, in a sentence; empty where neither moved, or one was not compared."""
+    moved: dict[str, bool] = {}
+    for metric, drifted in scores.drop_nulls("drifted").select("metric", "drifted").iter_rows():
+        moved[metric] = moved.get(metric, False) or drifted
+    if not {"label_mix", "words_at_equal_labels"} <= moved.keys():
+        return ""
+    if moved["label_mix"] and moved["words_at_equal_labels"]:
+        return "Both the mix of labels and the words within labels moved."
+    if moved["label_mix"]:
+        more = "; all words together moved because of it" if moved.get("words") else ""
+        return f"The mix of labels moved, the words within labels did not{more}."
+    return "The words within labels moved, the mix of labels did not." if moved["words_at_equal_labels"] else ""
 
 
-def _verdict(result: DriftResult) -> str:
-    if not result.judged or not result.scores["drifted"].count():
-        return "no verdict"
-    moved, compared = int(result.scores["drifted"].sum()), result.scores["drifted"].count()
-    return f"drift in {moved} of {compared} measures" if result.drifted else f"no drift in {compared} measures"
+def title(row: Mapping[str, Any]) -> str:
+    """A measure in words: `Words used (title)`."""
+    of_no_field = row["metric"] in OF_THE_MODEL or row["field"] in {"text", "rows"}
+    return _METRICS[row["metric"]] + ("" if of_no_field else f" ({row['field']})")

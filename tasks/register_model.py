@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from catalogs import registry as catalogues
 from catalogs.spec import CatalogSpec
 from classifier.artifact import save
+from classifier.embedding import Embedding
 from classifier.label_issues import LabelIssues
+from classifier.model import Model
 from core.orchestration import artifact_table, step
 from core.settings import get_settings
 from reports import evaluation as report
@@ -23,12 +27,13 @@ from tasks.study_model import Studies
 from warehouse import registry
 from warehouse.policy import decide, set_policy
 from warehouse.registry import ModelRecord, Trained
-from warehouse.runs import joined
+from warehouse.runs import Run, joined
+from warehouse.watched import current_rows
 
 _SHOWN_FACTS = ("version", "run_id", "data_digest", "rows", "holdout_rows", "train_s", "peak_mib")
 
 REFERENCE_ROWS = 20_000
-"""Answered hold-out rows kept with a model, for drift reports."""
+"""Products with answers that are kept with a model, for drift reports."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ def register_model(
     evaluation: Evaluation,
     studies: Studies,
     suspected: LabelIssues,
+    embedding: Embedding | None,
 ) -> Registered:
     """Write the artifact, enter it as challenger with its policy, and write its report."""
     run = joined(run_id)
@@ -70,12 +76,8 @@ def register_model(
         "findings": sentences(found),
     }
     set_policy(run, spec.accept, version, candidate.model.thresholds)
-    reference = evaluation.answered.sample(
-        min(REFERENCE_ROWS, evaluation.answered.height), seed=get_settings().seed, shuffle=False
-    )
-    decided = decide(reference, run.read("policy"), version)
-    reference = reference.drop("confidence_path").with_columns(decided.get_column("decision"))
-    digest = save(candidate.model, folder, facts, reference)
+    reference = _reference(run, spec, candidate.model, version)
+    digest = save(candidate.model, folder, facts, reference, embedding)
     record = registry.register(
         run,
         Trained(
@@ -105,6 +107,17 @@ def register_model(
     )
     artifact_table(f"model-{run.catalog}", [_headline(evaluation, version)], f"Model {version} on the hold-out")
     return Registered(record, page, facts["findings"])
+
+
+def _reference(run: Run, spec: CatalogSpec, model: Model, version: str) -> pl.DataFrame:
+    """Products that the model has not learnt from, with its answers; none of a prototype, which learns from all."""
+    unseen = current_rows(run, spec, REFERENCE_ROWS, get_settings().seed, scored=False)
+    if model.recipe.is_prototype:
+        unseen = unseen.clear()
+    answers = model.predict(unseen, reasons=False).select("label", "label_path", "confidence", "confidence_path")
+    answered = unseen.select("product_id", "known_path", *spec.field_names).hstack(answers)
+    decided = decide(answered, run.read("policy"), version)
+    return answered.drop("confidence_path").with_columns(decided.get_column("decision"))
 
 
 def _found(spec: CatalogSpec, evaluation: Evaluation, studies: Studies, suspected: LabelIssues) -> Findings:

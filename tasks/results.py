@@ -17,6 +17,7 @@ from warehouse.places import places
 from warehouse.registry import champion
 
 if TYPE_CHECKING:
+    from tasks.decide_retraining import Retraining
     from tasks.evaluate_model import Evaluation
     from tasks.fit_model import Candidate
     from tasks.list_batches import Batches
@@ -233,21 +234,36 @@ class ScoreResult(_AsDict):
 
 @dataclass(frozen=True)
 class MonitorResult(_AsDict):
-    """What monitoring saw. `drifted` is None where there was too little to compare for a verdict."""
+    """What monitoring saw.
+
+    Attributes:
+        drifted: in either comparison; None where there was too little to compare for a verdict in both.
+        summary: of the whole catalogue.
+        arrivals: drifted and summary of what came in since the last look.
+        retraining: wanted, summary, and rules: rule, value, limit, met, why.
+    """
 
     catalog: str
     run_id: str
     drifted: bool | None
     summary: str
+    arrivals: dict[str, Any]
+    retraining: dict[str, Any]
     reports: dict[str, str]
 
     @classmethod
-    def of(cls, run: Run, seen: Seen, index: Path) -> Self:
+    def of(cls, run: Run, whole: Seen, arrived: Seen, retraining: Retraining, index: Path) -> Self:
         """From what the steps found."""
-        reports = {"drift": str(seen.report), "index": str(index)}
-        judged = run.scan("drift").filter(pl.col("run_id") == run.run_id).select(pl.col("drifted").count()).collect()
-        drifted = seen.drifted if judged.item() else None
-        return cls(run.catalog, run.run_id, drifted, seen.summary, reports)
+        verdicts = [seen.drifted for seen in (whole, arrived) if seen.drifted is not None]
+        return cls(
+            catalog=run.catalog,
+            run_id=run.run_id,
+            drifted=any(verdicts) if verdicts else None,
+            summary=whole.summary,
+            arrivals={"drifted": arrived.drifted, "summary": arrived.summary},
+            retraining=asdict(retraining),
+            reports={"drift": str(whole.report), "arrivals": str(arrived.report), "index": str(index)},
+        )
 
 
 @dataclass(frozen=True)
@@ -287,7 +303,8 @@ class RunResult(_AsDict):
         rows: read, accepted, review, pending, rejected, repeated, unchanged, removed: where every row of the source
             went. `scored` counts what the model was asked.
         model: version, accuracy and macro_f1 on the hold-out, and whether this run trained it.
-        drift: drifted (None where there is no verdict), summary.
+        drift: drifted (None where there is no verdict), summary, arrivals.
+        retraining: as in MonitorResult.
         warnings: of the ingest, by name; `meanings` says them in words.
         reports: paths of the pages by kind.
         baselines: metrics that are easy to reach, on the same hold-out.
@@ -300,6 +317,7 @@ class RunResult(_AsDict):
     rows: dict[str, int]
     model: dict[str, Any]
     drift: dict[str, Any]
+    retraining: dict[str, Any]
     warnings: dict[str, int]
     meanings: dict[str, str]
     reports: dict[str, str]
@@ -332,7 +350,8 @@ class RunResult(_AsDict):
                 "macro_f1": metrics.get("macro_f1"),
                 "trained": trained is not None,
             },
-            drift={"drifted": watched.drifted, "summary": watched.summary},
+            drift={"drifted": watched.drifted, "summary": watched.summary, "arrivals": watched.arrivals},
+            retraining=watched.retraining,
             warnings=ingested.warnings,
             meanings=ingested.meanings,
             reports={**ingested.reports, **(trained.reports if trained else {}), **watched.reports},

@@ -14,7 +14,8 @@ from scipy.stats import wasserstein_distance
 
 from catalogs import registry
 from catalogs.spec import CatalogSpec
-from reports import distances, drift
+from reports import distances, drift, drift_page
+from reports.measures import Knowledge
 
 BRANDS = ["Acme", "Borealis", "Cumulus", "Delta"]
 WORDS = ["lamp", "table", "chair", "oak", "steel", "round", "small", "garden", "desk", "wall"]
@@ -53,7 +54,7 @@ def products(rows: int, seed: int) -> pl.DataFrame:
 
 
 def quickly(reference: pl.DataFrame, current: pl.DataFrame, spec: CatalogSpec, seed: int = 0) -> drift.DriftResult:
-    return drift.compare(reference, current, spec, comparison="arrivals", seed=seed, evidently=False)
+    return drift.compare(reference, current, spec, comparison="catalogue", seed=seed, pictures=False)
 
 
 def drifted(result: drift.DriftResult) -> set[tuple[str, str]]:
@@ -130,10 +131,10 @@ def test_unknown_words_are_found_when_the_vocabulary_is_given():
         products(2000, 1),
         current,
         shop(),
-        comparison="arrivals",
+        comparison="catalogue",
         seed=0,
-        vocabulary={"title": WORDS},
-        evidently=False,
+        knowledge=Knowledge({"title": WORDS}),
+        pictures=False,
     )
     assert ("unknown_word_share", "title") in drifted(result)
     assert any(change.startswith("unknown words 0 % → ") for change in result.changes)
@@ -165,7 +166,7 @@ def test_the_same_rows_and_seed_give_the_same_scores():
 
 def test_sampling_is_stated():
     many = products(900, 1)
-    result = drift.compare(many, many, shop(), comparison="arrivals", seed=0, most_rows=600, evidently=False)
+    result = drift.compare(many, many, shop(), comparison="catalogue", seed=0, most_rows=600, pictures=False)
     assert [note for note in result.notes if "600 of 900" in note]
     assert result.rows == (900, 900)
     assert result.scores["n_current"].max() == 600
@@ -194,7 +195,7 @@ def test_too_few_rows_are_a_result_without_verdict(current, said, tmp_path):
     assert not result.judged
     assert said in result.summary
     assert result.scores["drifted"].null_count() == result.scores.height
-    page = drift.write(tmp_path, result, catalog="shop")
+    page = drift_page.write(tmp_path, result, catalog="shop")
     assert "no verdict" in page.read_text()
     machine = json.loads(page.with_suffix(".json").read_text())
     assert (machine["verdict"], machine["drifted"]) == ("no verdict", None)
@@ -243,7 +244,7 @@ def test_the_page_says_the_verdict_links_evidently_and_needs_no_network(tmp_path
     evil = "</script><script>document.title='owned'</script>"
     current = products(900, 2).with_columns(pl.lit(evil).alias("brand"), pl.lit(None, pl.Float64).alias("price"))
     result = drift.compare(products(900, 1), current, shop(), comparison="catalogue", seed=0)
-    page = drift.write(tmp_path, result, catalog="shop", run_id="r1", model_version="v1")
+    page = drift_page.write(tmp_path, result, catalog="shop", run_id="r1", model_version="v1")
     text = page.read_text()
     assert page.name == "drift_catalogue.html"
     assert "Mix of values (brand)" in text

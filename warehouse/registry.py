@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -131,6 +132,18 @@ def _append(run: Run, event: str, version: str, why: str, facts: dict[str, Any])
 def champion(run: Run) -> ModelRecord | None:
     """The champion as this run sees it."""
     return _champion(run.home, run.catalog, run.read("models"))
+
+
+def trained_at(run: Run, version: str) -> datetime:
+    """When a model was trained."""
+    events = run.read("models").filter((pl.col("version") == version) & (pl.col("event") == "trained"))
+    return cast("datetime", events["noted_at"].max())
+
+
+def last_training(run: Run) -> datetime | None:
+    """When a model was last trained, whatever became of it."""
+    found = run.read("models").filter(pl.col("event") == "trained")["noted_at"].max()
+    return found if isinstance(found, datetime) else None
 
 
 def published_champion(home: Home, catalog: str) -> ModelRecord:

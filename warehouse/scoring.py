@@ -10,7 +10,6 @@ from typing import Protocol
 import polars as pl
 
 from catalogs.spec import CatalogSpec
-from classifier.holdout import holdout_bound
 from core.errors import SpecInvalid
 from core.settings import get_settings
 from warehouse import tables
@@ -85,7 +84,7 @@ def plan(
 
     With a `window`, what was stored then: each form of each product, in its last version, whether it is current or not.
     """
-    _refuse_unstored_fields(run, spec)
+    refuse_unstored_fields(run, spec)
     folder = run.staging / "scores"
     folder.mkdir(parents=True, exist_ok=True)
     todo_file = folder / "todo.parquet"
@@ -194,7 +193,7 @@ def store(run: Run, done: Plan) -> None:
         run.overwrite("state", copied(run, connection, statement("scored_state")))
 
 
-def _refuse_unstored_fields(run: Run, spec: CatalogSpec) -> None:
+def refuse_unstored_fields(run: Run, spec: CatalogSpec) -> None:
     """Raise SpecInvalid when the catalogue's TOML names a field that no stored product has."""
     stored = run.scan("products").collect_schema().names()
     if run.files("products") and (absent := [field.name for field in spec.fields if field.name not in stored]):
@@ -207,20 +206,9 @@ def _refuse_unstored_fields(run: Run, spec: CatalogSpec) -> None:
 
 def training_rows(run: Run, spec: CatalogSpec) -> pl.DataFrame:
     """Labelled current products in first-seen order: ids, hashes, fields. A person's label wins over the source's."""
-    _refuse_unstored_fields(run, spec)
+    refuse_unstored_fields(run, spec)
     if not run.files("products"):
         return tables.empty("state")
     chosen = ", ".join(f"products.{column(field.name)}" for field in spec.fields)
     with engine(run) as connection:
         return connection.execute(statement("training_rows").replace("/*fields*/", chosen)).pl()
-
-
-def current_rows(run: Run, spec: CatalogSpec, most: int, seed: int) -> pl.DataFrame:
-    """A seeded sample of scored current products that the model has not learnt from, for drift reports."""
-    _refuse_unstored_fields(run, spec)
-    chosen = ", ".join(f"products.{column(field.name)}" for field in spec.fields)
-    with engine(run) as connection:
-        connection.execute(f"SET VARIABLE most = {most}")
-        connection.execute(f"SET VARIABLE seed = {seed}")
-        connection.execute(f"SET VARIABLE holdout_below = {holdout_bound(spec.holdout.share)}")
-        return connection.execute(statement("current_rows").replace("/*fields*/", chosen)).pl()

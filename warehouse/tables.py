@@ -118,6 +118,18 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "seed": pl.Int64,
         "model_version": pl.String,
     },
+    # Each rule of the policy on retraining, as it was applied; `wanted` is the decision of all of them together.
+    "retraining": {
+        "run_id": pl.String,
+        "decided_at": TIME,
+        "model_version": pl.String,
+        "rule": pl.String,
+        "value": pl.Float64,
+        "limit": pl.Float64,
+        "met": pl.Boolean,
+        "why": pl.String,
+        "wanted": pl.Boolean,
+    },
     # What happened to each model, append-only: trained, promoted, refused, rejected, rolled_back.
     "models": {
         "noted_at": TIME,

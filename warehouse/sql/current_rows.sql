@@ -1,21 +1,23 @@
--- A sample of the current products that the model has not learnt from: those without a label, and the hold-out. It is surer
--- of what it was trained on, and that would look like drift. The same seed takes the same products: they are ordered by a
--- digest of their id, not by chance of storage.
+-- A sample of the current products that the model cannot have learnt from: of all products, labelled or not, those whose
+-- text is in the hold-out. It is surer of what it was trained on, and that would look like drift; and so the sample is one
+-- of the whole catalogue. The same seed takes the same products: they are ordered by a digest of their id, not by chance
+-- of storage.
 SELECT
     state.product_id,
     state.label,
     state.label_path,
     state.confidence,
     state.confidence_path,
-    state.known_path,
+    coalesce(said.label_path, state.known_path) AS known_path,
     state.model_version,
     /*fields*/
 FROM state
 JOIN products ON products.seq = state.seq
+LEFT JOIN newest_labels AS said ON said.product_id = state.product_id
 WHERE state.seq IN (
     SELECT seq FROM state
-    WHERE label IS NOT NULL
-        AND (known_path IS NULL OR ('0x' || left(text_hash, 8))::BIGINT < getvariable('holdout_below'))
+    WHERE (label IS NOT NULL OR NOT getvariable('scored'))
+        AND ('0x' || left(text_hash, 8))::BIGINT < getvariable('holdout_below')
     ORDER BY md5(state.product_id || getvariable('seed')::VARCHAR)
     LIMIT getvariable('most')
 )
