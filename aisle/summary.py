@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         MonitorResult,
         RunResult,
         ScoreResult,
+        SelfTestResult,
         TrainResult,
     )
 
@@ -114,6 +115,23 @@ def watched(result: MonitorResult) -> str:
     found = {"summary": result.summary, "arrivals": result.arrivals}
     lines = [f"{result.catalog}: monitored (run {result.run_id})", *_watched(found, result.retraining)]
     return "\n".join([*lines, *reports(result.reports)])
+
+
+def tested(result: SelfTestResult) -> str:
+    """How often detectors raised an alarm, with and without drift."""
+    columns = ["compared", "what was done", "products", "alarms", "goal", "most often"]
+    rows = [
+        [
+            trial["comparison"],
+            f"{trial['drift']}, {trial['drawn']}" if trial["drift"] else f"nothing: {trial['drawn']}",
+            trial["rows"],
+            f"{trial['alarms']} of {trial['trials']}",
+            "reached" if trial["met"] else "not reached",
+            trial["named"],
+        ]
+        for trial in result.trials
+    ]
+    return "\n".join([table(columns, rows), f"{result.catalog}: {result.summary}", *reports(result.reports)])
 
 
 def _watched(found: Mapping[str, Any], retraining: Mapping[str, Any]) -> list[str]:

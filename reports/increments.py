@@ -22,7 +22,7 @@ from reports.distances import Floats
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-__all__ = ["Increments", "draw", "thresholds"]
+__all__ = ["Increments", "draw", "groups", "thresholds"]
 
 Places: TypeAlias = NDArray[np.int64]
 """Row numbers."""
@@ -124,16 +124,16 @@ def _every(
         drawn = rng.choice(pool.height, size, replace=False)
         yield "at random", drawn, drawn
     for name in ranges:
-        for own in _groups(pool[name], rng):
+        for own in groups(pool[name], rng):
             # A small range comes whole: to repeat its products would add nothing.
             yield f"new range ({name})", rng.choice(own, min(size, len(own)), replace=False), own
     if refreshed is not None:
-        for own in _groups(pool[refreshed], rng):
+        for own in groups(pool[refreshed], rng):
             drawn = rng.choice(own, min(size, max(1, len(own) // 2)), replace=False)
             yield f"refresh ({refreshed})", drawn, drawn
 
 
-def _groups(values: pl.Series, rng: np.random.Generator) -> Iterator[Places]:
+def groups(values: pl.Series, rng: np.random.Generator) -> Iterator[Places]:
     """Rows of one value, or of a few small ones, DRAWN times; none where one value is nearly all.
 
     Values come as often as they have rows.

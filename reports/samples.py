@@ -268,7 +268,7 @@ def _movers(names: Sequence[str], before: Floats, after: Floats) -> str:
 def _new(names: Sequence[str], before: Floats, after: Floats) -> str:
     """The commonest of those that the reference does not have."""
     new = np.flatnonzero((before == 0) & (after > 0))
-    return _movers([names[at] for at in new], before[new], after[new]) if len(new) else "nothing new"
+    return _movers([names[int(at)] for at in new], before[new], after[new]) if len(new) else "nothing new"
 
 
 def _moved(name: str, before: float, after: float) -> str:

@@ -10,7 +10,6 @@ import polars as pl
 from catalogs import registry
 from catalogs.spec import CatalogSpec
 from classifier import artifact
-from core.errors import NoChampion
 from core.orchestration import artifact_table, step
 from core.settings import get_settings
 from reports import drift, drift_page
@@ -18,7 +17,7 @@ from reports.drift import Comparison, DriftResult
 from reports.measures import Knowledge, rejected_share
 from warehouse import tables, watched
 from warehouse.policy import decide
-from warehouse.registry import ModelRecord, champion
+from warehouse.registry import ModelRecord, need_champion
 from warehouse.runs import Run, announce, joined
 
 MOST_ROWS: dict[Comparison, int] = {"catalogue": 20_000, "arrivals": 10_000}
@@ -53,11 +52,7 @@ def measure_drift(run_id: str, comparison: Comparison) -> Seen:
     """
     run = joined(run_id)
     spec = registry.load(run.catalog)
-    model = champion(run)
-    if model is None:
-        raise NoChampion(
-            f"there is no model of catalogue {run.catalog} yet", hint=f"train one: aisle train {run.catalog}"
-        )
+    model = need_champion(run)
     result = _whole_catalogue(run, spec, model) if comparison == "catalogue" else _arrivals(run, spec, model)
     stamped = result.scores.with_columns(
         pl.lit(run_id).alias("run_id"),

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from catalogs import registry
+from reports.self_test_page import said
 from tasks.read_file import meanings
 from tasks.try_recipe import Failed
 from warehouse.places import places
 from warehouse.registry import champion
 
 if TYPE_CHECKING:
+    from reports.self_test import Trial
     from tasks.decide_retraining import Retraining
     from tasks.evaluate_model import Evaluation
     from tasks.fit_model import Candidate
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from tasks.read_file import FileRead
     from tasks.register_model import Registered
     from tasks.split_rows import Split
+    from tasks.try_detectors import Sampled
     from tasks.try_recipe import Tried
     from warehouse.runs import Run
     from warehouse.scoring import Plan
@@ -263,6 +266,40 @@ class MonitorResult(_AsDict):
             arrivals={"drifted": arrived.drifted, "summary": arrived.summary},
             retraining=asdict(retraining),
             reports={"drift": str(whole.report), "arrivals": str(arrived.report), "index": str(index)},
+        )
+
+
+@dataclass(frozen=True)
+class SelfTestResult(_AsDict):
+    """How the drift detectors did.
+
+    Attributes:
+        met: all goals were reached.
+        summary: in a sentence.
+        products: that were drawn from.
+        trials: comparison, drift (None where nothing has changed), drawn, rows, trials, alarms, share, interval, met,
+            named.
+    """
+
+    catalog: str
+    run_id: str
+    met: bool
+    summary: str
+    products: int
+    trials: list[dict[str, Any]]
+    reports: dict[str, str]
+
+    @classmethod
+    def of(cls, sampled: Sampled, tested: list[Trial], page: Path) -> Self:
+        """From what the steps found."""
+        return cls(
+            catalog=sampled.catalog,
+            run_id=sampled.run_id,
+            met=all(trial.met for trial in tested),
+            summary=said(tested),
+            products=sampled.world.pool.height,
+            trials=[trial.as_dict() for trial in tested],
+            reports={"self-test": str(page)},
         )
 
 

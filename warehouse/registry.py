@@ -134,6 +134,20 @@ def champion(run: Run) -> ModelRecord | None:
     return _champion(run.home, run.catalog, run.read("models"))
 
 
+def need_champion(run: Run) -> ModelRecord:
+    """The champion as this run sees it.
+
+    Raises:
+        NoChampion: none was promoted yet.
+    """
+    found = champion(run)
+    if found is None:
+        raise NoChampion(
+            f"there is no model of catalogue {run.catalog} yet", hint=f"train one: aisle train {run.catalog}"
+        )
+    return found
+
+
 def trained_at(run: Run, version: str) -> datetime:
     """When a model was trained."""
     events = run.read("models").filter((pl.col("version") == version) & (pl.col("event") == "trained"))

@@ -11,6 +11,9 @@ from aisle.commands.catalogues import require
 from aisle.options import Catalog, ExitCode, Json, MaybeSource, Prefect, Source
 from aisle.render import as_json, emit
 
+TRIALS = 100
+"""Of each kind in a self-test: a rate of 5 % is then known to within five points."""
+
 TO_BE_LOOKED_AT = 3
 """Exit code of --exit-code when drift was found or the gate refused."""
 
@@ -184,13 +187,31 @@ def score(
     emit(summary.scored(result))
 
 
-def monitor(catalog: Catalog, exit_code: ExitCode = False, as_json_: Json = False, prefect: Prefect = False) -> None:
-    """Look for drift since the champion was trained.
+def monitor(
+    catalog: Catalog,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Test the detectors themselves, on this catalogue's products; minutes.")
+    ] = False,
+    trials: Annotated[
+        int, typer.Option("--trials", metavar="N", min=10, help="Of each kind, in a self-test.")
+    ] = TRIALS,
+    exit_code: ExitCode = False,
+    as_json_: Json = False,
+    prefect: Prefect = False,
+) -> None:
+    """Look for drift, and decide whether a new model is wanted.
 
-    Compares current products with the hold-out that the champion was evaluated on.
+    Compares the current catalogue with the products of the time when the champion was trained, and what came in since
+    the last look with what came before.
     """
     require(catalog)
     running.prepare()
+    if self_test:
+        from flows.self_test import self_test as test_flow
+
+        tested = running.run(test_flow, catalog, what=f"self-test {catalog}", with_prefect=prefect, trials=trials)
+        _print(tested, summary.tested, as_json_)
+        return
     from flows.monitor import monitor as flow
 
     result = running.run(flow, catalog, what=f"monitor {catalog}", with_prefect=prefect)
