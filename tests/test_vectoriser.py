@@ -180,6 +180,19 @@ def test_strings_are_looked_up_as_in_a_dictionary(known: list[str], asked: list[
     assert many.tolist() == expected * 200
 
 
+def test_strings_whose_places_are_taken_are_looked_up_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two strings in one place are too rare to wait for: here all are."""
+
+    def one_place(_: StringLookup, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(len(hashes), dtype=np.int32), np.zeros(len(hashes), dtype=np.int32)
+
+    known = pl.Series([f"word {number}" for number in range(3_000)])
+    monkeypatch.setattr(StringLookup, "_place", one_place)
+    lookup = StringLookup(known)
+    assert lookup.ids(known.reverse()).tolist() == list(range(2_999, -1, -1))
+    assert set(lookup.ids(known + "?").tolist()) == {-1}
+
+
 @given(st.sets(st.tuples(st.integers(0, 20), st.integers(0, 30)), max_size=60), st.integers(0, 2**32 - 1))
 @settings(max_examples=100, deadline=None)
 def test_pairs_are_looked_up_as_in_a_dictionary(known: set[tuple[int, int]], seed: int) -> None:
