@@ -276,6 +276,28 @@ def test_folds_do_not_follow_the_hold_out() -> None:
     assert np.bincount(held, minlength=5).min() > 0.12 * len(held)
 
 
+def test_a_large_fold_of_many_labels_is_scored_in_part_and_the_model_is_as_sound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec, frame = shop()
+    held = holdout_mask(frame["text_hash"], 0.2)
+    most = 650
+    recipe = resolve(spec, None, {"calibration.folds": "2", "calibration.most_rows": str(most)})
+    whole = fit(frame.filter(~held), spec, recipe, seed=0)
+    monkeypatch.setattr("classifier.training._MOST_SCORES", 1)
+    model = fit(frame.filter(~held), spec, recipe, seed=0)
+    assert whole.out_of_fold["rows"] > most + 150, "one fold"
+    assert most - 50 < model.out_of_fold["rows"] < most, (
+        "of one fold a part: a little less than asked for, as luck has it"
+    )
+    test = frame.filter(held & frame["known_path"].is_not_null())
+    found, every = model.predict(test), whole.predict(test)
+    assert found["label"].equals(every["label"])
+    right = (found["label_path"] == test["known_path"]).to_numpy()
+    assert right.mean() > 0.8
+    assert calibration_error(found["confidence"].to_numpy(), right) < 0.08
+
+
 # --- the solver ------------------------------------------------------------------------------------------------------
 
 
