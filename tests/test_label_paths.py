@@ -25,9 +25,10 @@ from classifier.tree import Tree
 from core.settings import get_settings
 from tests import stored
 from warehouse.home import get_home
-from warehouse.policy import accepted_depth, decide, published_policy
+from warehouse.policy import accepted_depth, decide, published_policy, set_policy
 from warehouse.query import query
 from warehouse.registry import published_champion
+from warehouse.runs import open_run
 
 CATALOG = "amazon_india"
 TOP = {"kitchen": "pan pot kettle ladle", "garden": "spade hose rake seed", "music": "drum flute violin string"}
@@ -194,6 +195,21 @@ def test_another_target_acts_without_training_or_scoring(market: Path, aisle: An
     assert aisle("policy", CATALOG, "--target", "0.98")[0] == 0
     assert asked(depth) == [before]
     assert asked("SELECT count(*) AS n FROM models") == models
+
+
+def test_a_label_that_has_thresholds_at_two_levels_gives_a_product_one_prediction(shelves: Path) -> None:
+    """A label with " > " in its own name reads like a path; which one was predicted, its length says."""
+    stored.night([("1", "long title", None), ("2", "short", None)])
+    sql = "SELECT product_id, label, decision, depth FROM predictions WHERE catalog = 'shelf' ORDER BY product_id"
+    before = asked(sql)
+    assert [row["decision"] for row in before] == ["accepted", "accepted"]
+    with open_run("shelf", "policy", []) as run:
+        levels = pl.DataFrame(
+            {"label": ["Books", "Toys"] * 2, "level": [1, 1, 2, 2], "threshold": [0.8, 0.8, None, 0.99]},
+            schema_overrides={"threshold": pl.Float64},
+        )
+        set_policy(run, stored.spec().accept, "v1", levels)
+    assert asked(sql) == before
 
 
 # --- levels apart from any warehouse ---------------------------------------------------------------------------------
