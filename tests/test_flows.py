@@ -16,6 +16,7 @@ import pytest
 
 from catalogs import demo, registry
 from classifier.artifact import load, manifest
+from classifier.recipes import resolve
 from core.errors import (
     ColumnMissing,
     NoChampion,
@@ -31,7 +32,9 @@ from flows.monitor import monitor
 from flows.nightly import nightly
 from flows.score import score
 from flows.train import train
+from tasks.split_rows import Split
 from tests.conftest import PROJECT
+from tests.products import shop
 from warehouse.home import get_home
 from warehouse.query import query
 from warehouse.registry import published_champion
@@ -116,6 +119,19 @@ def test_training_shares_no_text_with_the_holdout(home: Path, day: str) -> None:
     assert split.holdout.height > 0
     assert not set(split.train["text_hash"]) & set(split.holdout["text_hash"])
     assert not set(split.train["product_id"]) & set(split.holdout["product_id"])
+
+
+def test_a_label_alone_changes_the_digest_of_what_is_trained_on() -> None:
+    """A person's label is not in a product's row, and teaches all the same."""
+    spec, rows = shop()
+    split = Split(resolve(spec), rows, rows.clear())
+    is_first = pl.int_range(pl.len()) == 0
+    relabelled = rows.with_columns(
+        pl.when(is_first).then(pl.lit(["Elsewhere"])).otherwise("known_path").alias("known_path")
+    )
+    assert relabelled["row_hash"].equals(rows["row_hash"])
+    assert Split(split.recipe, relabelled, rows.clear()).data_digest != split.data_digest
+    assert Split(split.recipe, rows, relabelled).data_digest == split.data_digest, "what is held out teaches nothing"
 
 
 def test_a_challenger_that_is_no_worse_becomes_champion_and_rescores(home: Path, day: str) -> None:
