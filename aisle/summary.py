@@ -29,6 +29,9 @@ DATA_DOCS, ONLINE = "data_docs", "(needs the network for its styles)"
 REASONS_SHOWN = 3
 """Kinds of reasons for rejection that an evaluation names, the commonest."""
 
+LABEL_MOST = 100
+"""Columns on screen that a label takes at most in a table of labels: the end of a path is what tells it apart."""
+
 LABELS_SHOWN = 30
 """Labels of an evaluation that are shown, the largest; of each level of a path, a third. JSON has them all."""
 
@@ -250,7 +253,7 @@ def _labels(labels: Mapping[str, Mapping[str, Any]], most: int) -> str:
         [label, found["support"], *(score(found[name]) for name in ("precision", "recall", "f1"))]
         for label, found in largest[:most]
     ]
-    text = table(["label", "rows", "precision", "recall", "F1"], rows)
+    text = table(["label", "rows", "precision", "recall", "F1"], rows, most=LABEL_MOST)
     left = len(largest) - most
     return text if left <= 0 else f"{text}\n… and {left:,} smaller labels: --json has them all"
 

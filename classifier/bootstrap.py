@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from catalogs.product import join_paths
+from classifier.metrics import pairs_at
 
 __all__ = ["METRICS", "RESAMPLES", "Interval", "differences", "intervals", "wilson"]
 
@@ -86,8 +87,7 @@ def intervals(truth: pl.Series, predicted: pl.Series, levels: Sequence[str], see
     if len(levels) > 1 and found:
         found["levels"] = {}
         for depth, level in enumerate(levels):
-            at_depth = table.select(pl.all().list.get(depth, null_on_oob=True)).drop_nulls("truth")
-            found["levels"][level] = _of_one_level(at_depth, seed)
+            found["levels"][level] = _of_one_level(pairs_at(table, depth), seed)
         found["hierarchical"] = _hierarchical(table, seed)
     return found
 

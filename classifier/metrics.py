@@ -9,7 +9,7 @@ import polars as pl
 
 from catalogs.product import join_paths
 
-__all__ = ["Metrics", "confusions", "evaluate"]
+__all__ = ["Metrics", "confusions", "evaluate", "pairs_at"]
 
 Metrics: TypeAlias = dict[str, Any]
 
@@ -24,15 +24,15 @@ def evaluate(truth: pl.Series, predicted: pl.Series, levels: Sequence[str]) -> M
 
     Returns:
         rows, accuracy, macro_f1, weighted_f1, labels (label → precision, recall, f1, support), all of the full path;
-        with several levels also levels (name → the same of that level alone, over the rows whose path reaches it; a
-        predicted path that stops earlier is wrong there) and hierarchical (precision, recall and f1 over all nodes of
-        all paths: what two paths share counts; Kiritchenko, Matwin and Famili, 2005).
+        with several levels also levels (name → the same of the paths down to that level, over the rows whose path
+        reaches it; a predicted path that stops earlier is wrong there) and hierarchical (precision, recall and f1 over
+        all nodes of all paths: what two paths share counts; Kiritchenko, Matwin and Famili, 2005).
         Macro F1 is the plain mean over every label that is right or predicted somewhere, as in scikit-learn.
     """
     table = _table(truth, predicted)
     metrics = _compare(table.select(join_paths("truth"), join_paths("predicted")))
     if len(levels) > 1:
-        metrics["levels"] = {level: _compare(_at(table, depth)) for depth, level in enumerate(levels)}
+        metrics["levels"] = {level: _compare(pairs_at(table, depth)) for depth, level in enumerate(levels)}
         metrics["hierarchical"] = _hierarchical(table, len(levels))
     return metrics
 
@@ -75,13 +75,25 @@ def confusions(
     ]
 
 
+def pairs_at(table: pl.DataFrame, depth: int) -> pl.DataFrame:
+    """Paths down to a level (0 is the first) as text: two nodes of one name under different parents are two labels.
+
+    Args:
+        table: columns of label paths, `truth` among them; rows whose right path does not reach the level are left out.
+        depth: the level.
+
+    Returns:
+        The same columns as text; a predicted path that does not reach the level is null.
+    """
+    reached = [
+        pl.when(pl.col(name).list.len() > depth).then(join_paths(pl.col(name).list.head(depth + 1))).alias(name)
+        for name in table.columns
+    ]
+    return table.select(reached).drop_nulls("truth")
+
+
 def _table(truth: pl.Series, predicted: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"truth": truth, "predicted": predicted}).drop_nulls("truth")
-
-
-def _at(table: pl.DataFrame, depth: int) -> pl.DataFrame:
-    at_depth = table.select(pl.all().list.get(depth, null_on_oob=True))
-    return at_depth.drop_nulls("truth")
 
 
 def _hierarchical(table: pl.DataFrame, depth: int) -> dict[str, float]:

@@ -85,6 +85,20 @@ def test_label_paths_have_intervals_at_each_level_and_over_all_nodes():
         assert low < metrics["hierarchical"][name] < high
 
 
+def test_intervals_are_of_the_labels_that_metrics_tell_apart():
+    """The last level of a path is the whole path, where the names of its nodes repeat too."""
+    rng = np.random.default_rng(5)
+    truth, predicted = (
+        pl.Series([[f"d{one}", f"t{two}"] for one, two in rng.integers(0, 3, (400, 2))], dtype=PATH) for _ in range(2)
+    )
+    predicted = predicted.zip_with(pl.Series(rng.random(400) < 0.3), truth)
+    metrics = evaluate(truth, predicted, ["department", "type"])
+    found = intervals(truth, predicted, ["department", "type"], seed=0)
+    for name in METRICS:
+        assert metrics["levels"]["type"][name] == metrics[name]
+        assert found["levels"]["type"][name] == found[name]
+
+
 def test_a_real_difference_is_told_from_luck_on_the_same_rows():
     rng = np.random.default_rng(9)
     truth = [str(number) for number in rng.integers(0, 4, 600)]

@@ -66,8 +66,20 @@ def test_a_path_is_compared_level_by_level() -> None:
     assert list(levels) == ["main", "sub", "type"]
     assert (levels["main"]["rows"], levels["main"]["accuracy"]) == (4, 0.75)
     assert (levels["sub"]["rows"], levels["sub"]["accuracy"]) == (3, pytest.approx(2 / 3))
-    assert (levels["type"]["rows"], levels["type"]["accuracy"]) == (3, pytest.approx(2 / 3))
+    # Jeans, but under other parents: not right.
+    assert (levels["type"]["rows"], levels["type"]["accuracy"]) == (3, pytest.approx(1 / 3))
     assert metrics["labels"]["Apparel > Top > Shirt"]["f1"] == 1.0
+
+
+def test_two_nodes_of_one_name_under_different_parents_are_two_labels() -> None:
+    truth = paths([["Men", "Accessories"], ["Women", "Accessories"], ["Women", "Accessories"]])
+    given_paths = paths([["Men", "Accessories"], ["Women", "Accessories"], ["Men", "Accessories"]])
+    level = evaluate(truth, given_paths, ["main", "sub"])["levels"]["sub"]
+    assert {label: (own["recall"], own["support"]) for label, own in level["labels"].items()} == {
+        "Men > Accessories": (1.0, 1),
+        "Women > Accessories": (0.5, 2),
+    }
+    assert level["accuracy"] == pytest.approx(2 / 3)
 
 
 def test_a_plain_label_has_no_levels() -> None:
