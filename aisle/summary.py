@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aisle.render import count, facts, score, table
@@ -224,8 +224,21 @@ def evaluated(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def explained(found: Mapping[str, Any]) -> str:
-    """A product, its label, and the tokens that spoke for it."""
+def predicted(answer: Mapping[str, Any], levels: Sequence[str]) -> list[list[Any]]:
+    """An answer as rows of label, confidence, decision and runner-up; of a label path a further row for each level."""
+    steps = _steps(answer, levels)
+    decision = f"{answer['decision']}, {answer['depth']} of {len(steps)} levels" if steps else answer["decision"]
+    rows = [[answer["label"], answer["confidence"], decision, answer["runner_up"]]]
+    rows += [
+        [f"  {name}: {node}", confidence, "accepted" if taken else "", ""] for name, node, confidence, taken in steps
+    ]
+    return rows
+
+
+def explained(found: Mapping[str, Any], levels: Sequence[str]) -> str:
+    """A product, its label, how sure the model is of each level of a path, and the tokens that spoke for it."""
+    from catalogs.product import join_path
+
     product, prediction = found["product"], found["prediction"]
     hidden = {"row_hash", "feature_hash", "known_path", "stored_at", "catalog", "run_id"}
     lines = [facts(((name, value) for name, value in product.items() if name not in hidden), indent=0)]
@@ -234,8 +247,28 @@ def explained(found: Mapping[str, Any]) -> str:
     answer = [("label", prediction["label"]), ("confidence", score(prediction["confidence"]))]
     answer += [("decision", f"{prediction['decision']} (decided by the {prediction['decided_by']})")]
     answer += [("runner-up", prediction["runner_up"]), ("model", prediction["model_version"])]
+    steps = _steps(prediction, levels)
+    if steps:
+        answer.insert(3, ("predicted", join_path(prediction["predicted_path"])))
+    if steps and prediction["decided_by"] == "model":
+        answer.insert(4, ("accepted", f"{prediction['depth']} of {len(steps)} levels"))
     reasons = [[reason["field"], reason["token"], reason["weight"]] for reason in prediction["reasons"] or []]
-    return "\n".join([*lines, "", facts(answer, indent=0), "", table(["field", "token", "weight"], reasons)])
+    tables = [table(["level", "predicted", "confidence"], [step[:3] for step in steps])] if steps else []
+    tables.append(table(["field", "token", "weight"], reasons))
+    return "\n\n".join(["\n".join(lines), facts(answer, indent=0), *tables])
+
+
+def _steps(answer: Mapping[str, Any], levels: Sequence[str]) -> list[tuple[str, str, float, bool]]:
+    """Each level of an answer that is a path: its name, the node, the confidence down to it, whether it is accepted.
+
+    None for a catalogue of plain labels.
+    """
+    if len(levels) < 2:
+        return []
+    nodes = zip(levels, answer["predicted_path"], answer["confidence_path"], strict=False)  # a path may end earlier
+    return [
+        (name, node, confidence, level <= answer["depth"]) for level, (name, node, confidence) in enumerate(nodes, 1)
+    ]
 
 
 def _rows(rows: int) -> str:

@@ -169,6 +169,31 @@ def test_predict_gives_the_best_labels_and_those_over_their_threshold(market: Pa
     assert answer["labels_above"] == ["kitchen"]
 
 
+def test_predict_says_in_words_how_far_a_path_is_accepted_and_how_sure_each_level_is(market: Path, aisle: Any) -> None:
+    asking = ("predict", CATALOG, "name=pan pot kettle")
+    answer = json.loads(aisle(*asking, "--json")[1])
+    code, out, _ = aisle(*asking)
+    assert code == 0
+    whole, main, sub = out.splitlines()[2:]
+    assert whole.startswith("kitchen ")
+    assert "accepted, 1 of 2 levels" in whole
+    shown = [f"{confidence:.6g}" for confidence in answer["confidence_path"]]
+    assert main.split() == ["main_category:", "kitchen", shown[0], "accepted"]
+    assert sub.split() == ["sub_category:", *answer["predicted_path"][1].split(), shown[1]]
+
+
+def test_explain_says_in_words_how_far_a_path_is_accepted_and_how_sure_each_level_is(market: Path, aisle: Any) -> None:
+    (row,) = asked("SELECT * FROM predictions WHERE depth = 1 ORDER BY product_id LIMIT 1")
+    code, out, _ = aisle("explain", CATALOG, row["product_id"])
+    assert code == 0
+    said = {tuple(line.split()) for line in out.splitlines()}
+    assert ("predicted", *" > ".join(row["predicted_path"]).split()) in said
+    assert ("accepted", "1", "of", "2", "levels") in said
+    names = ("main_category", "sub_category")
+    for name, node, confidence in zip(names, row["predicted_path"], row["confidence_path"], strict=True):
+        assert (name, *node.split(), f"{confidence:.6g}") in said
+
+
 def test_the_kill_switch_sends_everything_to_review_at_once(market: Path, aisle: Any) -> None:
     scored = asked("SELECT count(*) AS n FROM predictions_history")
     before = asked("SELECT count(*) AS n FROM predictions WHERE decision = 'accepted'")

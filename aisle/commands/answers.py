@@ -89,7 +89,8 @@ def predict(
         elif "problem" in answer:
             note(f"error: {answer['problem']['where']}: {answer['problem']['message']}")
         else:
-            rows.append([answer[name] for name in ANSWER_COLUMNS] + [_tokens(answer["reasons"])])
+            own, *levels = summary.predicted(answer, spec.levels)
+            rows += [[*own, _tokens(answer["reasons"])], *([*level, ""] for level in levels)]
             rows += [["  " + one["label"], one["confidence"], "", "", ""] for one in answer.get("labels", [])[1:]]
     if not as_json_ and (rows or not refused):
         emit(table([*ANSWER_COLUMNS, "reasons"], rows))
@@ -106,6 +107,7 @@ def explain(
 
     Prints the tokens that spoke most for it against the runner-up, as stored with the prediction.
     """
+    from catalogs.registry import load
     from core.errors import UnknownProduct
     from warehouse.home import get_home
     from warehouse.query import query
@@ -122,7 +124,7 @@ def explain(
     predictions = query(get_home(), f"SELECT * FROM predictions WHERE {this}").as_dicts()
     product = {name: value for name, value in products[0].items() if value is not None}
     found = {"product": product, "prediction": predictions[0] if predictions else None}
-    emit(as_json(found) if as_json_ else summary.explained(found))
+    emit(as_json(found) if as_json_ else summary.explained(found, load(catalog).levels))
 
 
 def _columns_of_fields(spec: CatalogSpec) -> dict[str, str]:
