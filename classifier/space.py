@@ -38,6 +38,7 @@ SPACES: dict[str, Space] = {
 }
 # Folds of the published search; the other recipes are searched with the folds of their calibration.
 _PUBLISHED_FOLDS = {"asos-prototype": 8}
+_FOLDS = "calibration.folds"
 _OF_THE_ESTIMATOR = ("model.", "prototype.alpha", "prototype.l1_ratio")
 
 
@@ -74,8 +75,16 @@ def points(space: Space, most: int | None, seed: int) -> list[dict[str, Any]]:
     return [{key: point[key] for key in sorted(point)} for point in chosen]
 
 
-def folds_of(recipe: Recipe) -> int:
-    """Folds that a search of this recipe cuts the rows into, unless it is told otherwise."""
+def folds_of(spec: CatalogSpec, recipe: Recipe, fixed: Mapping[str, str]) -> int:
+    """Folds that a search of this recipe cuts the rows into, unless it is told otherwise with `--folds`.
+
+    Those of its calibration; of a prototype that was searched with others those, unless the caller (`fixed`) or the
+    catalogue's TOML asks for a number of folds by name.
+    """
+    _, _, own = declared(spec, recipe.name)
+    asked = set(fixed) | set(flatten({} if own is None else own.params))
+    if _FOLDS in asked:
+        return recipe.params.calibration.folds
     return _PUBLISHED_FOLDS.get(recipe.family, recipe.params.calibration.folds)
 
 

@@ -68,7 +68,7 @@ def plan_search(
     spec = registry.load(run.catalog)
     fixed = overrides or {}
     split = split_rows.fn(run_id, recipe, fixed)
-    count = folds or folds_of(split.recipe)
+    count = folds or folds_of(spec, split.recipe, fixed)
     space = space_of(spec, recipe, fixed, split.train.height)
     seed = get_settings().seed
     rows_file = run.staging / "rows.parquet"

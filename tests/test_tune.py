@@ -14,8 +14,9 @@ import pytest
 
 from aisle.cli import run
 from aisle.experiments import tuned, use
-from catalogs import demo
+from catalogs import demo, registry
 from classifier.recipes import resolve
+from classifier.space import folds_of
 from classifier.trials import Prepared, prepare
 from core.errors import NotEnoughLabels, UnknownRecipe
 from core.orchestration import listen
@@ -92,6 +93,14 @@ def test_a_score_says_how_many_folds_and_rows_it_comes_from(home: Path, day: str
     whole = tune.fn("demo", recipe="linear-fast", trials=1)
     assert len(whole.best["by_fold"]) == whole.folds_scored == whole.folds == 5
     assert "of them scored" not in tuned(whole)
+
+
+def test_a_prototype_is_searched_with_the_published_folds_unless_others_are_asked_for(home: Path, day: str) -> None:
+    spec, fixed = registry.load("demo"), {"calibration.folds": "3"}
+    assert folds_of(spec, resolve(spec, "asos-prototype"), {}) == 8
+    ingest.fn("demo", [day])
+    found = tune.fn("demo", recipe="asos-prototype", overrides=fixed, trials=1)
+    assert found.folds == len(found.best["by_fold"]) == 3
 
 
 def test_a_trial_that_fails_costs_the_search_no_other(
