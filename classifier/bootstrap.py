@@ -1,4 +1,7 @@
-"""How far metrics may be off by the luck of the hold-out: bootstrap intervals of accuracy, F1 and differences of them.
+"""How far metrics may be off by the luck of the hold-out: intervals of accuracy, of F1, and of differences of them.
+
+Accuracy is a share of rows, and has the interval of every share (Wilson's): a resample of rows without an error has
+none either, and would call the accuracy certain. The others are bootstrapped.
 
 Rows are resampled with replacement. Metrics depend only on how many rows each pair of right and predicted label has, so
 it is those counts that are drawn (a multinomial draw): the same as drawing rows, at the cost of the pairs.
@@ -70,7 +73,7 @@ class _Cells:
 
 
 def intervals(truth: pl.Series, predicted: pl.Series, levels: Sequence[str], seed: int) -> dict[str, Any]:
-    """95 % percentile intervals of what `metrics.evaluate` gives for the same rows.
+    """95 % intervals of what `metrics.evaluate` gives for the same rows: Wilson's of accuracy, else percentiles.
 
     Args:
         truth: right path of each row; rows without one are passed over.
@@ -134,7 +137,8 @@ def _of_one_level(pairs: pl.DataFrame, seed: int) -> dict[str, Any]:
     if cells is None:
         return {}
     ends = _ends(np.concatenate([cells.metrics(counts) for counts in cells.drawn(seed)]))
-    return dict(zip(METRICS, ends, strict=True))
+    accuracy = wilson(float(cells.metrics(cells.rows[None, :])[0, 0]), int(cells.rows.sum()))
+    return dict(zip(METRICS, ends, strict=True)) | {"accuracy": accuracy}
 
 
 def _cells(table: pl.DataFrame) -> _Cells | None:

@@ -103,9 +103,11 @@ def write(
         "model_version": model_version,
         "recipe": recipe,
     }
+    # Of out-of-fold metrics, accuracy alone has an interval.
+    accuracy = found.intervals.get("accuracy") or wilson(metrics.get("accuracy"), metrics.get("rows", 0))
     machine = about | {
         "metrics": metrics,
-        "accuracy_interval": found.intervals.get("accuracy") or wilson(metrics.get("accuracy"), metrics.get("rows", 0)),
+        "accuracy_interval": accuracy,
         "calibration_error": metrics.get("calibration_error"),
         "baselines": baselines,
         "confusions": mistakes,
@@ -127,9 +129,9 @@ def write(
         facts=[(name, value) for name, value in head if value is not None],
         made_at=made_at,
         rows=metrics.get("rows", 0),
-        interval=machine["accuracy_interval"],
+        interval=accuracy,
         out_of_fold=facts.get("holdout_rows") == 0,
-        compared=_compared(metrics, baselines, found.intervals),
+        compared=_compared(metrics, baselines, {**found.intervals, "accuracy": accuracy}),
         levels=levels,
         hierarchical=metrics.get("hierarchical"),
         shown=SHOWN_LABELS if len(levels) == 1 else SHOWN_OF_LEVEL,

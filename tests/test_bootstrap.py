@@ -50,7 +50,7 @@ def test_drawing_counts_is_drawing_rows():
         by_rows.append([found[name] for name in METRICS])
     expected = np.percentile(by_rows, (2.5, 97.5), axis=0)
     found = intervals(truth, predicted, ["label"], seed=0)
-    assert np.allclose(np.array([found[name] for name in METRICS]).T, expected, atol=0.012)
+    assert np.allclose(np.array([found[name] for name in METRICS]).T, expected, atol=0.012)  # Wilson's is as near
 
 
 def test_the_same_seed_gives_the_same_interval_whatever_the_order_of_the_rows():
@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_interval_whatever_the_order_of_the_rows():
 
 def test_no_answer_counts_as_wrong_and_no_label_not_at_all():
     found = intervals(paths(["a"] * 50 + [None] * 50), paths([None] * 50 + ["a"] * 50), ["label"], seed=0)
-    assert found["accuracy"] == (0.0, 0.0)
+    assert found["accuracy"] == wilson(0.0, 50)
     assert intervals(paths([None]), paths(["a"]), ["label"], seed=0) == {}
 
 
@@ -97,6 +97,16 @@ def test_intervals_are_of_the_labels_that_metrics_tell_apart():
     for name in METRICS:
         assert metrics["levels"]["type"][name] == metrics[name]
         assert found["levels"]["type"][name] == found[name]
+
+
+def test_accuracy_has_one_interval_wherever_it_is_shown():
+    """That of a share: beside accepted products, slices and bins too. Without an error it is not certain either."""
+    truth, predicted = drawn(250, np.random.default_rng(8))
+    found = intervals(truth, predicted, ["label"], seed=0)
+    assert found["accuracy"] == wilson(evaluate(truth, predicted, ["label"])["accuracy"], 250)
+    never_wrong = intervals(truth, truth, ["label"], seed=0)
+    assert never_wrong["accuracy"] == wilson(1.0, 250)
+    assert never_wrong["accuracy"][0] < 1
 
 
 def test_a_real_difference_is_told_from_luck_on_the_same_rows():
