@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from classifier.thresholds import reached
+
 __all__ = ["render_card"]
 
 
@@ -13,7 +15,6 @@ def render_card(content: dict[str, Any], thresholds: pl.DataFrame) -> str:
     """Markdown from the manifest's content and the thresholds."""
     spec, recipe, accept = content["catalog"], content["recipe"], content["catalog"]["accept"]
     fields = ", ".join(f"{field['name']} ({field['kind']})" for field in spec["fields"])
-    accepted = thresholds.filter(pl.col("threshold").is_not_null())
     lines = [
         f"# Model of the catalogue `{spec['name']}`",
         "",
@@ -38,7 +39,7 @@ def render_card(content: dict[str, Any], thresholds: pl.DataFrame) -> str:
         "products like those it was trained on; when the catalogue drifts, so does its meaning.",
         "",
         f"Predictions are accepted per label, where precision {accept['precision_target']:.2f} is shown at",
-        f"{accept['confidence_level']:.0%}: {accepted.height:,} of {thresholds.height:,} labels.",
+        f"{accept['confidence_level']:.0%}: {reached(thresholds)}.",
         "The others go to review.",
         "",
         "| Label | Accepted from | Predicted out of fold | Why |",

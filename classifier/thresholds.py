@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from catalogs.product import join_path
 from classifier.tree import Tree
 
-__all__ = ["fit_thresholds", "lower_bound", "proof", "rows_needed", "thresholds_of_tree"]
+__all__ = ["fit_thresholds", "lower_bound", "proof", "reached", "rows_needed", "thresholds_of_tree"]
 
 # Coverages that are tried for a label, of all of its predictions. Few: the more thresholds are tried on the same rows,
 # the luckier the best of them is. With twenty, accepted rows missed the target in 7 of 100 resamplings of elo7's
@@ -51,6 +51,19 @@ def lower_bound(right: float, rows: float, confidence_level: float) -> float:
     from scipy.stats import beta  # here: the API predicts without it, and starts a second sooner
 
     return 0.0 if right <= 0 else float(beta.ppf(1.0 - confidence_level, right, max(rows - right, 0.0) + 1))
+
+
+def reached(thresholds: pl.DataFrame) -> str:
+    """How many labels have a threshold, in words: "2 of 9 labels"; of label paths the nodes, level by level.
+
+    Args:
+        thresholds: level and threshold (null: never accepted).
+    """
+    levels = [own for _, own in thresholds.sort("level").group_by("level", maintain_order=True)]
+    counts = [f"{own['threshold'].count():,} of {own.height:,}" for own in levels]
+    if len(levels) < 2:
+        return f"{counts[0] if counts else '0 of 0'} labels"
+    return ", ".join(f"{count} nodes of level {level}" for level, count in enumerate(counts, 1))
 
 
 def proof(text_hash: pl.Series) -> NDArray[np.float64]:

@@ -151,6 +151,15 @@ def test_the_policy_has_a_threshold_for_every_node(market: Path) -> None:
         assert row["path_thresholds"][-1] == row["threshold"]
 
 
+def test_what_reaches_the_target_is_counted_level_by_level(market: Path, aisle: Any) -> None:
+    """Three main and nine sub categories are nine labels, and not twelve."""
+    count = "SELECT count(threshold) AS n FROM policy WHERE level = {}"
+    main, sub = (asked(count.format(level))[0]["n"] for level in (1, 2))
+    said = f"{main} of 3 nodes of level 1, {sub} of 9 nodes of level 2"
+    assert f"precision 0.98 aimed at, reached by {said};" in aisle("policy", CATALOG)[1]
+    assert f"{said}." in (published_champion(get_home(), CATALOG).folder / "card.md").read_text()
+
+
 def test_predict_gives_the_best_labels_and_those_over_their_threshold(market: Path, aisle: Any) -> None:
     code, out, _ = aisle("predict", CATALOG, "name=pan pot kettle finest", "--top", "4", "--json")
     assert code == 0

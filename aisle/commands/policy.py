@@ -47,7 +47,7 @@ def policy(catalog: Catalog, target: Target = None, review_all: ReviewAll = None
     shown = [[row["label"], _bar(row), row["support"], score(row["precision"]), row["reason"]] for row in rows]
     emit(table(["label", "accepted from", "support", "precision", "why"], shown[:LABELS_SHOWN]))
     if len(shown) > LABELS_SHOWN:
-        emit(f"… and {len(shown) - LABELS_SHOWN:,} rarer labels: --json has them all")
+        emit(f"… and {len(shown) - LABELS_SHOWN:,} rarer ones: --json has them all")
 
 
 def _change(catalog: str, target: float | None, review_all: bool | None) -> None:
@@ -106,12 +106,15 @@ def _decided(catalog: str, version: str) -> dict[str, int]:
 
 
 def _in_words(rows: list[dict[str, Any]], decided: dict[str, int]) -> str:
+    import polars as pl
+
+    from classifier.thresholds import reached
+
     stored = f"{count(decided['accepted'])} of {count(sum(decided.values()))} stored predictions are accepted"
     if any(row["review_all"] for row in rows):
         return f"everything goes to review; {stored}"
-    acceptable = sum(row["threshold"] is not None for row in rows)
     target = rows[0]["precision_target"] if rows else None
-    return f"precision {target:g} aimed at, {acceptable:,} of {len(rows):,} labels reach it; {stored}"
+    return f"precision {target:g} aimed at, reached by {reached(pl.DataFrame(rows))}; {stored}"
 
 
 def _bar(row: dict[str, Any]) -> str:
