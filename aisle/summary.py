@@ -61,7 +61,9 @@ def caught_up(result: CatchUpResult) -> str:
 def trained(result: TrainResult) -> str:
     """Version, gate, hold-out scores beside the baselines."""
     verdict = "is champion" if result.promoted else "was not promoted"
-    lines = [f"{result.catalog}: {result.version} ({result.recipe}) {verdict}: {result.why}"]
+    # Of a comparison the reasons follow one by one.
+    why = result.why.partition(": ")[0] if result.gate else result.why
+    lines = [f"{result.catalog}: {result.version} ({result.recipe}) {verdict}: {why}", *gate(result)]
     lines.append(
         facts(
             [
@@ -75,6 +77,16 @@ def trained(result: TrainResult) -> str:
     if result.promoted:
         lines.append(f"next: aisle score {result.catalog}, so that its answers stand in the predictions")
     return "\n".join(lines + reports(result.reports))
+
+
+def gate(result: TrainResult) -> list[str]:
+    """Lines on what the gate compared: what passed by name, what failed in words."""
+    passed = [check["title"] for check in result.gate if check["passed"] and check["label"] is None]
+    labels = sum(check["passed"] for check in result.gate if check["label"] is not None)
+    if labels:
+        passed.append(f"F1 of {labels} large label{'s' if labels > 1 else ''}")
+    lines = [f"  failed  {check['said']}" for check in result.gate if not check["passed"]]
+    return [*lines, f"  passed  {', '.join(passed)}"] if passed else lines
 
 
 def scored(result: ScoreResult) -> str:

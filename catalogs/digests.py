@@ -20,7 +20,7 @@ from catalogs.product import FEATURE_HASH, KNOWN_PATH, PRODUCT_ID, ROW_HASH, TEX
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
 
-__all__ = ["add_digests", "with_digests", "with_product_id", "with_row_hash"]
+__all__ = ["add_digests", "text_hashes", "with_digests", "with_product_id", "with_row_hash"]
 
 # Between values, between the entries of a list, and for "no value": no normalised value can hold them.
 _VALUE_END, _ENTRY_END, _NO_VALUE = "\x1f", "\x1e", "\x00"
@@ -30,9 +30,14 @@ _OTHER_SPACES, _RUN_OF_SPACES = "[\t\n\r\xa0]", " {2,}"
 _FOLD = re.compile("[\t\n\r\xa0 ]+")
 
 
+def text_hashes(frame: pl.DataFrame, spec: CatalogSpec) -> pl.Series:
+    """The text_hash of canonical products, by the text fields of this spec."""
+    return _digests(frame, TEXT_HASH, _grouping_text(spec), _text_digest)
+
+
 def with_digests(frame: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
     """The frame with text_hash, feature_hash and row_hash; product_id is the text_hash where there is no id column."""
-    text_hash = _digests(frame, TEXT_HASH, _grouping_text(spec), _text_digest)
+    text_hash = text_hashes(frame, spec)
     features = pl.concat_str(pl.lit(_shape(spec)), _joined_values(spec.field_names, frame))
     feature_hash = _digests(frame, FEATURE_HASH, features, _full_digest)
     frame = frame.with_columns(text_hash, feature_hash)

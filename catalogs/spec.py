@@ -215,9 +215,27 @@ class AcceptSpec(_Part):
 
 
 class GateSpec(_Part):
-    """What a challenger may lose against the champion: macro F1 on the same hold-out."""
+    """What a challenger may lose against the champion, on hold-out rows that neither has seen.
 
-    max_loss: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    Attributes:
+        max_loss: macro F1. A paired bootstrap has to show, at 95 %, that no more is lost; 0: that some is won.
+        min_label_rows: a label that so many of the rows have is large: its F1 has a check of its own.
+        max_label_loss: F1 of a large label, shown in the same way.
+        max_calibration_loss: by how much the calibration error may be larger.
+        max_slowdown: how many times the champion's time for the same products it may take.
+        ignored_slowdown_us: microseconds a product; by so many it may be slower whatever the ratio.
+        max_growth: how many times the bytes of the champion's artifact its own may have.
+        ignored_size_mib: an artifact of up to so many MiB passes whatever the ratio.
+    """
+
+    max_loss: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    min_label_rows: Annotated[int, Field(ge=1)] = 100
+    max_label_loss: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    max_calibration_loss: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    max_slowdown: Annotated[float, Field(ge=1)] = 2.0
+    ignored_slowdown_us: Annotated[float, Field(ge=0)] = 10.0
+    max_growth: Annotated[float, Field(ge=1)] = 2.0
+    ignored_size_mib: Annotated[float, Field(ge=0)] = 64.0
 
 
 class HoldoutSpec(_Part):

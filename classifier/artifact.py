@@ -39,7 +39,18 @@ from core.errors import ArtifactDamaged, ModelError
 if TYPE_CHECKING:
     from sklearn.isotonic import IsotonicRegression
 
-__all__ = ["SCHEMA", "calibrators", "embedding", "evidence", "load", "manifest", "reference", "save", "vocabulary"]
+__all__ = [
+    "SCHEMA",
+    "calibrators",
+    "embedding",
+    "evidence",
+    "load",
+    "manifest",
+    "reference",
+    "save",
+    "size",
+    "vocabulary",
+]
 
 SCHEMA = 2
 # Every type that model.skops may name: what a stock IsotonicRegression is made of.
@@ -129,6 +140,11 @@ def load(folder: Path) -> Model:
         raise ArtifactDamaged(
             f"its parts do not fit together: {error}", where=str(folder), hint="train the model again"
         ) from error
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files of a model folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def reference(folder: Path) -> pl.DataFrame | None:

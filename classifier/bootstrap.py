@@ -4,13 +4,14 @@ Accuracy is a share of rows, and has the interval of every share (Wilson's): a r
 none either, and would call the accuracy certain. The others are bootstrapped.
 
 Rows are resampled with replacement. Metrics depend only on how many rows each pair of right and predicted label has, so
-it is those counts that are drawn (a multinomial draw): the same as drawing rows, at the cost of the pairs.
+it is those counts that are drawn (a multinomial draw): the same as drawing rows, at the cost of the pairs. Rows that
+belong together, as copies of a text do, are drawn together: they share their luck.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,16 +22,21 @@ from numpy.typing import NDArray
 from catalogs.product import join_paths
 from classifier.metrics import pairs_at
 
-__all__ = ["METRICS", "RESAMPLES", "Interval", "differences", "intervals", "wilson"]
+__all__ = ["METRICS", "ONE_SIDED", "RESAMPLES", "Interval", "differences", "intervals", "label_differences", "wilson"]
 
 Interval: TypeAlias = tuple[float, float]
 Draws: TypeAlias = NDArray[np.float64]
+_Measured: TypeAlias = Callable[[NDArray[np.int64], int], Draws]
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
 RESAMPLES = 1_000
 """Resamples of an interval: its ends then move by about a twentieth of its length from seed to seed."""
 
+ONE_SIDED = 0.95
+"""How sure one is that a difference is not below its `low`, and as sure that it is not above its `high`."""
+
 _PERCENTILES = (2.5, 97.5)
+_BOUNDS = (100 * (1 - ONE_SIDED), 100 * ONE_SIDED)
 # Counts drawn at once: resamples × pairs of labels, about 16 MB.
 _DRAWN_AT_ONCE = 2_000_000
 _Z = 1.959964
@@ -44,32 +50,47 @@ class _Cells:
         rows: of each cell.
         truth: its right label.
         given: for each model its predicted label, -1 for none.
-        labels: number of labels.
+        labels: their names.
+        bundles: rows that are drawn together, as bundles × cells; None where each row is drawn alone.
+        bundled: how often each bundle is there.
     """
 
     rows: NDArray[np.int64]
     truth: NDArray[np.int64]
     given: list[NDArray[np.int64]]
-    labels: int
+    labels: list[str]
+    bundles: sp.csr_matrix | None = None
+    bundled: NDArray[np.int64] | None = None
 
     def drawn(self, seed: int) -> Iterator[NDArray[np.int64]]:
         """Counts of each resample, some resamples at a time."""
         rng = np.random.default_rng(seed)
-        total, at_once = self.rows.sum(), max(1, _DRAWN_AT_ONCE // len(self.rows))
+        units = self.rows if self.bundled is None else self.bundled
+        total, at_once = units.sum(), max(1, _DRAWN_AT_ONCE // max(len(units), len(self.rows)))
         parts = [min(at_once, RESAMPLES - start) for start in range(0, RESAMPLES, at_once)]
-        return (rng.multinomial(total, self.rows / total, size=part) for part in parts)
+        drawn = (rng.multinomial(total, units / total, size=part) for part in parts)
+        return drawn if self.bundles is None else (np.asarray(counts @ self.bundles) for counts in drawn)
 
     def metrics(self, counts: NDArray[np.int64], model: int = 0) -> Draws:
         """`METRICS` of a model in each resample (resamples × 3), as `classifier.metrics.evaluate` counts them."""
-        given = self.given[model]
-        support = _summed(counts, self.truth, self.labels)
-        predicted = _summed(counts, given, self.labels)
-        right = _summed(counts, np.where(given == self.truth, given, -1), self.labels)
-        either = support + predicted
-        f1 = np.divide(2.0 * right, either, out=np.zeros_like(either), where=either > 0)
+        support, right, either = self._sums(counts, model)
+        f1 = _f1(right, either)
         rows = counts.sum(axis=1)
         macro = f1.sum(axis=1) / (either > 0).sum(axis=1)
         return np.column_stack([right.sum(axis=1) / rows, macro, (f1 * support).sum(axis=1) / rows])
+
+    def label_f1(self, counts: NDArray[np.int64], model: int = 0) -> Draws:
+        """F1 of each label in each resample (resamples × labels)."""
+        _, right, either = self._sums(counts, model)
+        return _f1(right, either)
+
+    def _sums(self, counts: NDArray[np.int64], model: int) -> tuple[Draws, Draws, Draws]:
+        """By label (resamples × labels): rows that have it, rows rightly given it, and the rows of either summed up."""
+        given = self.given[model]
+        support = _summed(counts, self.truth, len(self.labels))
+        predicted = _summed(counts, given, len(self.labels))
+        right = _summed(counts, np.where(given == self.truth, given, -1), len(self.labels))
+        return support, right, support + predicted
 
 
 def intervals(truth: pl.Series, predicted: pl.Series, levels: Sequence[str], seed: int) -> dict[str, Any]:
@@ -95,24 +116,44 @@ def intervals(truth: pl.Series, predicted: pl.Series, levels: Sequence[str], see
     return found
 
 
-def differences(truth: pl.Series, one: pl.Series, other: pl.Series, seed: int) -> dict[str, dict[str, Any]]:
-    """What `one` has over `other` on the same rows: metric → difference and its interval, by a paired bootstrap.
+def differences(
+    truth: pl.Series, one: pl.Series, other: pl.Series, seed: int, together: pl.Series | None = None
+) -> dict[str, dict[str, Any]]:
+    """What `one` has over `other` on the same rows, by a paired bootstrap.
 
     Args:
         truth: right path of each row; rows without one are passed over.
         one: predicted path of the one model.
         other: predicted path of the other.
         seed: of the resamples.
+        together: rows with the same value are drawn together, such as copies of a text; None: each row alone.
+
+    Returns:
+        metric → one, other (what each has), difference, interval (95 %), and low and high, of which each alone is sure
+        to `ONE_SIDED`; nothing without rows.
     """
-    table = pl.DataFrame({"truth": truth, "one": one, "other": other}).drop_nulls("truth")
-    cells = _cells(table.select(join_paths("truth"), join_paths("one"), join_paths("other")))
+    cells = _compared(truth, one, other, together)
+    return {} if cells is None else _differences(cells, cells.metrics, METRICS, seed)
+
+
+def label_differences(
+    truth: pl.Series,
+    one: pl.Series,
+    other: pl.Series,
+    seed: int,
+    together: pl.Series | None = None,
+    *,
+    least_rows: int = 1,
+) -> dict[str, dict[str, Any]]:
+    """`differences` of the F1 of every label that at least `least_rows` rows have: label → the same, and rows."""
+    cells = _compared(truth, one, other, together)
     if cells is None:
         return {}
-    whole = cells.rows[None, :]
-    found = (cells.metrics(whole) - cells.metrics(whole, 1))[0]
-    drawn = np.concatenate([cells.metrics(counts) - cells.metrics(counts, 1) for counts in cells.drawn(seed)])
-    ends = _ends(drawn)
-    return {name: {"difference": float(found[i]), "interval": ends[i]} for i, name in enumerate(METRICS)}
+    support = np.bincount(cells.truth, weights=cells.rows, minlength=len(cells.labels)).astype(np.int64)
+    large = np.flatnonzero(support >= least_rows)
+    names = [cells.labels[label] for label in large]
+    found = _differences(cells, lambda counts, model: cells.label_f1(counts, model)[:, large], names, seed)
+    return {name: found[name] | {"rows": int(rows)} for name, rows in zip(names, support[large], strict=True)}
 
 
 def wilson(share: float | None, rows: int, z: float = _Z) -> Interval | None:
@@ -130,6 +171,48 @@ def wilson(share: float | None, rows: int, z: float = _Z) -> Interval | None:
     half = z / (1 + spread) * np.sqrt(share * (1 - share) / rows + spread / (4 * rows))
     # At the ends the formula gives 0 and 1 but for rounding.
     return 0.0 if share <= 0 else float(centre - half), 1.0 if share >= 1 else float(centre + half)
+
+
+def _compared(truth: pl.Series, one: pl.Series, other: pl.Series, together: pl.Series | None) -> _Cells | None:
+    table = pl.DataFrame({"truth": truth, "one": one, "other": other})
+    paths = table.with_columns(join_paths(name) for name in table.columns)
+    if together is None:
+        return _cells(paths.drop_nulls("truth"))
+    bundled = paths.with_columns(together.alias("#together")).drop_nulls("truth")
+    cells = _cells(bundled.select(paths.columns))
+    return None if cells is None else _bundled(cells, bundled, paths.columns)
+
+
+def _bundled(cells: _Cells, table: pl.DataFrame, columns: Sequence[str]) -> _Cells:
+    """The cells with rows of the same "#together" as bundles; equal bundles are counted, as equal rows are."""
+    code = {name: number for number, name in enumerate(cells.labels)} | {None: -1}
+    named = pl.DataFrame(dict(zip(columns, (cells.truth, *cells.given), strict=True))).with_row_index("cell")
+    coded = table.select("#together", *(pl.col(name).replace_strict(code, return_dtype=pl.Int64) for name in columns))
+    each = coded.join(named, on=list(columns)).group_by("#together").agg(pl.col("cell").sort())
+    bundles = each.group_by("cell").agg(pl.len().cast(pl.Int64).alias("times")).sort("cell")
+    lengths, members = bundles["cell"].list.len().to_numpy(), bundles["cell"].explode().to_numpy()
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    matrix = sp.csr_matrix((np.ones(len(members), np.int64), members, ends), shape=(len(bundles), len(cells.rows)))
+    return replace(cells, bundles=matrix, bundled=bundles["times"].to_numpy())
+
+
+def _differences(cells: _Cells, measured: _Measured, names: Sequence[str], seed: int) -> dict[str, dict[str, Any]]:
+    """Of everything that is measured, by name: what both models have, and how far that may be off."""
+    whole = cells.rows[None, :]
+    one, other = measured(whole, 0)[0], measured(whole, 1)[0]
+    drawn = np.concatenate([measured(counts, 0) - measured(counts, 1) for counts in cells.drawn(seed)])
+    ends, bounds = _ends(drawn), _ends(drawn, _BOUNDS)
+    return {
+        name: {
+            "one": float(one[i]),
+            "other": float(other[i]),
+            "difference": float(one[i] - other[i]),
+            "interval": ends[i],
+            "low": bounds[i][0],
+            "high": bounds[i][1],
+        }
+        for i, name in enumerate(names)
+    }
 
 
 def _of_one_level(pairs: pl.DataFrame, seed: int) -> dict[str, Any]:
@@ -152,7 +235,7 @@ def _cells(table: pl.DataFrame) -> _Cells | None:
         np.array([-1 if name is None else code[name] for name in counted[column]], dtype=np.int64)
         for column in table.columns
     )
-    return _Cells(counted["#rows"].cast(pl.Int64).to_numpy(), truth, given, len(code))
+    return _Cells(counted["#rows"].cast(pl.Int64).to_numpy(), truth, given, list(code))
 
 
 def _hierarchical(table: pl.DataFrame, seed: int) -> dict[str, Interval]:
@@ -189,6 +272,10 @@ def _summed(counts: NDArray[np.int64], labels: NDArray[np.int64], width: int) ->
     return np.asarray(sums).T
 
 
-def _ends(drawn: Draws) -> list[Interval]:
-    low, high = np.percentile(drawn, _PERCENTILES, axis=0)
+def _f1(right: Draws, either: Draws) -> Draws:
+    return np.divide(2.0 * right, either, out=np.zeros_like(either), where=either > 0)
+
+
+def _ends(drawn: Draws, percentiles: tuple[float, float] = _PERCENTILES) -> list[Interval]:
+    low, high = np.percentile(drawn, percentiles, axis=0)
     return [(float(one), float(other)) for one, other in zip(low, high, strict=True)]

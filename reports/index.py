@@ -15,7 +15,13 @@ from reports import page
 
 __all__ = ["Entry", "entries", "write"]
 
-_KINDS = {"validation": "Validation", "evaluation": "Evaluation", "drift": "Drift", "self_test": "Self-test"}
+_KINDS = {
+    "validation": "Validation",
+    "evaluation": "Evaluation",
+    "gate": "Gate",
+    "drift": "Drift",
+    "self_test": "Self-test",
+}
 _ORDER = {kind: place for place, kind in enumerate(_KINDS.values())}
 _COMPARISONS = {"catalogue": "whole catalogue", "arrivals": "arrivals"}
 _TONES = {"good", "review", "bad", "quiet", "plain"}

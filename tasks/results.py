@@ -105,6 +105,7 @@ class TrainResult(_AsDict):
 
     Attributes:
         promoted: whether the model is champion now; `why` gives the gate's reasons.
+        gate: every check against the champion, as in the view gate_checks; empty where there was no comparison.
         findings: what a reader of the evaluation should not miss, in words.
         acceptance: as in RunResult.
     """
@@ -115,6 +116,7 @@ class TrainResult(_AsDict):
     recipe: str
     promoted: bool
     why: str
+    gate: list[dict[str, Any]]
     rows: int
     holdout_rows: int
     metrics: dict[str, Any]
@@ -142,6 +144,7 @@ class TrainResult(_AsDict):
             recipe=split.recipe.name,
             promoted=verdict.promoted,
             why=verdict.why,
+            gate=[asdict(check) for check in verdict.checks],
             rows=split.train.height,
             holdout_rows=split.holdout.height,
             metrics=evaluation.metrics,
@@ -149,7 +152,8 @@ class TrainResult(_AsDict):
             train_s=candidate.train_s,
             findings=registered.findings,
             acceptance=_acceptance(run, registered.record.version),
-            reports={"evaluation": str(registered.report)},
+            reports={"evaluation": str(registered.report)}
+            | ({} if verdict.report is None else {"gate": str(verdict.report)}),
         )
 
 

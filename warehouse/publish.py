@@ -32,6 +32,7 @@ VIEWS = (
     "conflicts",
     "conservation",
     "models",
+    "gate_checks",
     "trials",
     "runs",
     "drift",

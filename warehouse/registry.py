@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import polars as pl
 
-from core.errors import ModelError, NoChampion, UnknownModel, did_you_mean
+from core.errors import ModelError, NoChampion, UnknownModel, UsageError, did_you_mean
 from warehouse import tables
 from warehouse.home import Home
 from warehouse.recorded import recorded
@@ -19,8 +19,8 @@ from warehouse.runs import Run
 CROWNING = ("promoted", "rolled_back")
 """Events after which a version is champion."""
 
-STATUS = {"trained": "challenger", "promoted": "champion", "rolled_back": "champion"}
-"""What the last event of a version makes it; the other events name the status themselves."""
+STATUS = {"trained": "challenger", "promoted": "former champion", "rolled_back": "former champion"}
+"""What the last event makes of a version that is not champion; the other events name the status themselves."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,32 @@ def note(run: Run, event: str, version: str, why: str, by: str = "gate") -> None
     _append(run, event, version, why, {"decided_by": by})
 
 
+def keep_checks(run: Run, version: str, champion: str, checks: list[dict[str, Any]], seed: int) -> None:
+    """Keep what the gate found when it compared a version with the champion, in that order."""
+    same = {
+        "run_id": run.run_id,
+        "judged_at": run.later_than(run.read("gate")["judged_at"]),
+        "model_version": version,
+        "champion_version": champion,
+        "seed": seed,
+    }
+    rows = [{**check, **same, "place": place} for place, check in enumerate(checks, 1)]
+    run.append("gate", tables.conform(pl.DataFrame(rows, infer_schema_length=None), "gate"))
+
+
 def overrule(run: Run, event: str, version: str | None, why: str) -> ModelRecord:
     """A person's decision about a model: `promoted`, `rejected`, or `rolled_back` (by default to the champion before).
 
     Raises:
         UnknownModel: no such version, or no earlier champion.
+        UsageError: no version where one is needed.
         ModelError: the champion cannot be rejected, nor promoted again.
     """
     now = champion(run)
     current = None if now is None else now.version
-    chosen = get(run.home, run.catalog, run.read("models"), version or _champion_before(run, current))
+    if version is None:
+        version = _champion_before(run, current) if event == "rolled_back" else _nobody(run, event, current)
+    chosen = get(run.home, run.catalog, run.read("models"), version)
     if chosen.version == current and event == "rejected":
         raise ModelError(
             f"{chosen.version} is the champion: somebody has to answer",
@@ -99,8 +115,32 @@ def overrule(run: Run, event: str, version: str | None, why: str) -> ModelRecord
         raise ModelError(
             f"{chosen.version} is the champion already", hint="nothing to do; aisle models list shows them all"
         )
-    note(run, event, chosen.version, why, by="person")
+    note(run, event, chosen.version, why or unexplained(event, current), by="person")
     return chosen
+
+
+def unexplained(event: str, before: str | None) -> str:
+    """What the history says of a person's decision that came without a reason; `before` was champion until then."""
+    if event == "rejected":
+        return "rejected by a person, who gave no reason"
+    if event == "rolled_back":
+        return "rolled back" if before is None else f"rolled back from {before}"
+    return "promoted by a person" if before is None else f"promoted by a person in place of {before}"
+
+
+def _nobody(run: Run, event: str, current: str | None) -> NoReturn:
+    """Say which versions there are, where one has to be named and none was."""
+    last = run.read("models").sort("noted_at").group_by("version", maintain_order=True).agg(pl.col("event").last())
+    if last.is_empty():
+        raise UnknownModel(f"catalogue {run.catalog} has no model yet", hint=f"train one: aisle train {run.catalog}")
+    there = ", ".join(
+        f"{version} ({'champion' if version == current else STATUS.get(said, said)})" for version, said in last.rows()
+    )
+    raise UsageError(
+        f"a VERSION has to be named; catalogue {run.catalog} has {there}",
+        hint=f"such as: aisle models {event.removesuffix('ed') if event == 'rejected' else 'promote'} "
+        f"{run.catalog} {last['version'][-1]}",
+    )
 
 
 def _champion_before(run: Run, current: str | None) -> str:

@@ -150,6 +150,26 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "decided_by": pl.String,
         "run_id": pl.String,
     },
+    # Every check of a challenger against the champion, append-only.
+    "gate": {
+        "run_id": pl.String,
+        "judged_at": TIME,
+        "model_version": pl.String,
+        "champion_version": pl.String,
+        "place": pl.Int64,
+        "name": pl.String,
+        "label": pl.String,
+        "title": pl.String,
+        "rows": pl.Int64,
+        "challenger": pl.Float64,
+        "champion": pl.Float64,
+        "difference": pl.Float64,
+        "low": pl.Float64,
+        "threshold": pl.Float64,
+        "passed": pl.Boolean,
+        "said": pl.String,
+        "seed": pl.Int64,
+    },
     # Every recipe that a search tried out, append-only: a trial makes no model.
     "trials": {
         "run_id": pl.String,

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 Event = Literal["promoted", "rejected", "rolled_back"]
 _COMMAND: dict[Event, str] = {"promoted": "promote", "rejected": "reject", "rolled_back": "rollback"}
 
-Version = Annotated[str, typer.Argument(metavar="VERSION", help="A model version, such as v2.", show_default=False)]
+Version = Annotated[
+    str | None, typer.Argument(metavar="VERSION", help="A model version, such as v2.", show_default=False)
+]
 Versions = Annotated[
     list[str] | None,
     typer.Argument(metavar="VERSION", help="Only these versions; all of them by default.", show_default=False),
@@ -31,7 +33,7 @@ MaybeVersion = Annotated[
 DIGEST_CHARS = 12
 """Of a digest, so many tell two apart by eye; JSON has it whole."""
 
-LISTED = ["catalog", "model_version", "status", "recipe", "rows", "accuracy", "macro_f1", "trained_at", "why"]
+LISTED = ["catalog", "model_version", "status", "recipe", "rows", "accuracy", "macro_f1", "trained_at", "gate", "why"]
 
 
 def list_models(catalog: MaybeCatalog = None, as_json_: Json = False) -> None:
@@ -46,8 +48,8 @@ def list_models(catalog: MaybeCatalog = None, as_json_: Json = False) -> None:
 def compare(catalog: Catalog, versions: Versions = None, as_json_: Json = False) -> None:
     """Show models side by side.
 
-    What they were trained on, parameters that differ, hold-out scores, and F1 of every label (of a label path: of its
-    first level). Of a prototype, which has no hold-out, the scores are out of fold.
+    What they were trained on, parameters that differ, what the gate said, hold-out scores, and F1 of every label (of a
+    label path: of its first level). Of a prototype, which has no hold-out, the scores are out of fold.
     """
     from core.errors import UnknownModel, did_you_mean
 
@@ -68,12 +70,12 @@ def compare(catalog: Catalog, versions: Versions = None, as_json_: Json = False)
             emit(f"trained on {'the same' if same else 'different'} rows")
 
 
-def promote(catalog: Catalog, version: Version, why: Why = "", as_json_: Json = False) -> None:
+def promote(catalog: Catalog, version: Version = None, why: Why = "", as_json_: Json = False) -> None:
     """Make a model champion, whatever the gate said of it."""
     _decide(catalog, "promoted", version, why, as_json_)
 
 
-def reject(catalog: Catalog, version: Version, why: Why = "", as_json_: Json = False) -> None:
+def reject(catalog: Catalog, version: Version = None, why: Why = "", as_json_: Json = False) -> None:
     """Mark a model as not to be used."""
     _decide(catalog, "rejected", version, why, as_json_)
 
@@ -97,6 +99,7 @@ def _decide(catalog: str, event: Event, version: str | None, why: str, as_json_:
         champion = registry.champion(run)
         before = None if champion is None else champion.version
         record = registry.overrule(run, event, version, why)
+        why = why or registry.unexplained(event, before)
         back = take_back(run, record) if event == "rolled_back" else None
     after = before if event == "rejected" else record.version
     reused = {} if back is None else {"reused": back[0], "unanswered": back[1]}
@@ -127,7 +130,7 @@ def _models(catalog: str | None) -> list[dict[str, Any]]:
 
 
 def _side_by_side(models: list[dict[str, Any]]) -> list[list[Any]]:
-    facts = ["status", "recipe", "rows", "holdout_rows", "accuracy", "macro_f1", "weighted_f1", "train_s"]
+    facts = ["status", "gate", "recipe", "rows", "holdout_rows", "accuracy", "macro_f1", "weighted_f1", "train_s"]
     lines = [[name, *(model[name] for model in models)] for name in facts]
     lines.append(["data", *(model["data_digest"][:DIGEST_CHARS] for model in models)])
     params = [_flat(model["params"]) for model in models]

@@ -10,6 +10,18 @@ crowned AS (
     FROM tables.models
     WHERE event IN ('promoted', 'rolled_back')
     QUALIFY row_number() OVER (PARTITION BY catalog ORDER BY noted_at DESC) = 1
+),
+judged AS (
+    SELECT
+        catalog,
+        model_version,
+        CASE WHEN bool_and(passed) THEN 'passed all ' || count(*) || ' checks against ' || any_value(champion_version)
+            ELSE 'failed ' || count(*) FILTER (NOT passed) || ' of ' || count(*) || ' checks against '
+                || any_value(champion_version) || ': '
+                || string_agg(title, ', ' ORDER BY place) FILTER (NOT passed)
+        END AS said
+    FROM tables.gate
+    GROUP BY catalog, model_version
 )
 SELECT
     trained.catalog,
@@ -34,9 +46,11 @@ SELECT
     trained.noted_at AS trained_at,
     last_event.noted_at AS changed_at,
     last_event.why,
+    judged.said AS gate,
     trained.run_id
 FROM tables.models AS trained
 JOIN last_event ON last_event.catalog = trained.catalog AND last_event.version = trained.version
 LEFT JOIN crowned ON crowned.catalog = trained.catalog AND crowned.version = trained.version
+LEFT JOIN judged ON judged.catalog = trained.catalog AND judged.model_version = trained.version
 WHERE trained.event = 'trained'
 ORDER BY trained.catalog, trained.noted_at;
