@@ -178,10 +178,13 @@ def _too_few(found: Mapping[str, Any], allowed: float, rows: int, texts: int, ke
     if allowed <= 0:
         return f"gate.{key} = 0 asks for a gain, and {rows:,} hold-out rows do not show one"
     few = f"{rows:,} hold-out rows are too few to show that it loses no more than {allowed:.4f}"
-    # An interval shrinks with the root of the rows.
-    stretch = (found["difference"] - found["low"]) / (found["difference"] + allowed) if found["low"] < -allowed else 0.0
-    wanted = max(rows * stretch**2, rows / texts * fewest_rows(allowed))
-    return f"{few}, which takes about {_rounded(wanted):,}: label more products, or set a larger gate.{key}"
+    wanted = rows / texts * fewest_rows(allowed)
+    if found["low"] >= -allowed:
+        few += ", even without a loss"
+    else:  # an interval shrinks with the root of the rows
+        stretch = (found["difference"] - found["low"]) / (found["difference"] + allowed)
+        wanted = max(wanted, rows * stretch**2)
+    return f"{few}: that takes about {_rounded(wanted):,}; label more products, or set a larger gate.{key}"
 
 
 def _rounded(rows: float) -> int:
