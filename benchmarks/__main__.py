@@ -9,7 +9,20 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import accuracy, api, bulk, calibration, fields, labels, paths, single, solvers, training, vectoriser
+from benchmarks import (
+    accuracy,
+    api,
+    bulk,
+    calibration,
+    fields,
+    gate,
+    labels,
+    paths,
+    single,
+    solvers,
+    training,
+    vectoriser,
+)
 from benchmarks.machine import describe
 from benchmarks.options import Options
 from benchmarks.results import Report, write
@@ -21,6 +34,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Options], Report], str]] = {
     "accuracy": (accuracy.run, "the recipes on the real sets, beside TfidfVectorizer and LinearSVC"),
     "fields": (fields.run, "what each field of a catalogue is worth"),
     "calibration": (calibration.run, "what confidences mean, and whether what is accepted is as precise as asked"),
+    "gate": (gate.run, "what the gate tells from luck, on hold-outs of several sizes"),
     "paths": (paths.run, "labels that are paths, beside a flat classifier and hiclass"),
     "labels": (labels.run, "text to labels in memory, beside scikit-learn and fastText"),
     "training": (training.run, "`aisle train` beside scikit-learn and fastText (1.25 million products)"),
