@@ -13,7 +13,8 @@ AisleError                       exit code 1
 │   ├── SourceFormat             not the format its name or the catalogue declares
 │   ├── SourceEncoding           not UTF-8
 │   ├── SourceShrunk             a snapshot from which too much vanished
-│   └── ColumnMissing            a column that the catalogue needs is not there
+│   ├── ColumnMissing            a column that the catalogue needs is not there
+│   └── LabelsInvalid            labels given by people that cannot be taken: every problem, with its line
 ├── TrainingError
 │   ├── NotEnoughLabels          too few labelled rows to train or to hold out
 │   └── OneClass                 all labels are the same
@@ -136,6 +137,10 @@ class SourceShrunk(SourceError):
 
 class ColumnMissing(SourceError):
     """A column that the catalogue needs is not in the source."""
+
+
+class LabelsInvalid(SourceError):
+    """Labels given by people that cannot be taken."""
 
 
 class TrainingError(AisleError):

@@ -95,6 +95,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "row": pl.String,
     },
     "removed": {"run_id": pl.String, "product_id": pl.String, "seq": pl.Int64, "removed_at": TIME},
+    # Every label that a person gave, append-only, with what the model said then; the newest of a product counts.
     "labels": {
         "product_id": pl.String,
         "label_path": PATH,
@@ -102,6 +103,11 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "why": pl.String,
         "labelled_at": TIME,
         "run_id": pl.String,
+        "source_file": pl.String,
+        "source_digest": pl.String,
+        "predicted_path": PATH,
+        "confidence": pl.Float64,
+        "model_version": pl.String,
     },
     "drift": {
         "run_id": pl.String,

@@ -8,6 +8,11 @@ SELECT
     labelled_by,
     why,
     labelled_at,
-    run_id
+    run_id,
+    source_file,
+    source_digest,
+    predicted_path,
+    confidence,
+    model_version
 FROM tables.labels
 ORDER BY catalog, labelled_at DESC;
