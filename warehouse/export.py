@@ -24,7 +24,17 @@ from warehouse.home import Home, naming_disk_errors
 from warehouse.query import naming_sql_errors, published
 from warehouse.statements import column, quoted
 
-__all__ = ["CONTRACT_FILES", "FORMATS", "Exported", "Filters", "Format", "export", "export_contract"]
+__all__ = [
+    "CONTRACT_FILES",
+    "FORMATS",
+    "Exported",
+    "Filters",
+    "Format",
+    "appearing",
+    "export",
+    "export_contract",
+    "published_views",
+]
 
 Format = Literal["parquet", "csv", "duckdb"]
 FORMATS: dict[str, Format] = {".parquet": "parquet", ".csv": "csv", ".duckdb": "duckdb"}
@@ -104,7 +114,7 @@ def export(home: Home, catalog: str, path: Path, kind: Format, filters: Filters,
         NothingPublished: nothing is stored of this catalogue.
     """
     chosen = f"SELECT * FROM predictions WHERE {filters.sql(catalog)}"
-    with _beside(path, replace=replace) as beside, _engine(home, catalog, beside) as connection:
+    with appearing(path, replace=replace) as beside, published_views(home, catalog, beside) as connection:
         if kind == "duckdb":
             connection.execute(f"ATTACH {quoted(str(beside))} AS exported")
             connection.execute(f"CREATE TABLE exported.predictions AS {chosen}")
@@ -132,7 +142,7 @@ def export_contract(home: Home, spec: CatalogSpec, path: Path, *, replace: bool 
         f"(SELECT product_id, first_seq FROM tables.state WHERE {own}) USING (product_id) "
         f"WHERE {Filters(unlabelled=True).sql(spec.name)} ORDER BY first_seq"
     )
-    with _beside(path, replace=replace) as beside, _engine(home, spec.name, beside) as connection:
+    with appearing(path, replace=replace) as beside, published_views(home, spec.name, beside) as connection:
         rows = _copy(connection, chosen, beside, "csv, HEADER")
     return Exported(path, "csv", rows)
 
@@ -148,8 +158,12 @@ def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 
 
 @contextmanager
-def _beside(path: Path, *, replace: bool) -> Iterator[Path]:
-    """A place beside `path`, renamed to it when the block ends without an error."""
+def appearing(path: Path, *, replace: bool) -> Iterator[Path]:
+    """A place beside `path`, renamed to it when the block ends without an error.
+
+    Raises:
+        UsageError: the file is there already and may not be replaced, or its folder is not.
+    """
     _refuse_unless_free(path, replace=replace)
     # Never a name that an export which was killed left behind: DuckDB would open that file and go on with it.
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -174,8 +188,17 @@ def _refuse_unless_free(path: Path, *, replace: bool) -> None:
 
 
 @contextmanager
-def _engine(home: Home, catalog: str, beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB with the published views, within its memory limit. The SQL is our own: nothing of it is a person's."""
+def published_views(home: Home, catalog: str, beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB with the published views, within its memory limit. The SQL is our own: nothing of it is a person's.
+
+    Args:
+        home: where they lie.
+        catalog: of which something has to be stored.
+        beside: what is spilled to disk lies beside this file.
+
+    Raises:
+        NothingPublished: nothing is stored of this catalogue.
+    """
     database = published(home)
     if catalog not in home.catalogs():
         raise NothingPublished(
