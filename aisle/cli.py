@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from aisle import failures
-from aisle.commands import answers, catalogues, demo, export, models, pipeline, policy, reading, serving, upkeep
+from aisle.commands import answers, catalogues, demo, export, models, pipeline, policy, reading, review, serving, upkeep
 from aisle.options import Json
 from aisle.render import flush, note
 
@@ -128,6 +128,27 @@ _add(_models, "compare", models.compare, "aisle models compare amazon v1 v2")
 _add(_models, "promote", models.promote, 'aisle models promote amazon v2 --why "better on books"')
 _add(_models, "reject", models.reject, 'aisle models reject amazon v2 --why "trained on a damaged file"')
 _add(_models, "rollback", models.rollback, "aisle models rollback amazon", "aisle models rollback amazon v1")
+_review = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Have people label products: write the most useful ones to a file, and take it back in.",
+    epilog="\b\nExample:\n  aisle review export amazon",
+)
+app.add_typer(_review, name="review")
+_add(
+    _review,
+    "export",
+    review.export_review,
+    "aisle review export amazon --most 200",
+    "aisle review export asos --out look.tsv",
+)
+_add(
+    _review,
+    "import",
+    review.import_labels,
+    "aisle review import review_amazon.csv",
+    "aisle review import look.tsv --by anna --new-labels",
+)
 _add(
     app,
     "policy",
