@@ -9,33 +9,25 @@ import re
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from catalogs.agreement import disagreements
+from catalogs.policies import AcceptSpec, DriftSpec, FreshnessSpec, GateSpec, HoldoutSpec, Part, RetrainSpec
 
 __all__ = [
-    "AcceptSpec",
     "CatalogSpec",
     "DisagreeingKeysError",
-    "DriftSpec",
     "FieldSpec",
-    "GateSpec",
-    "HoldoutSpec",
     "LabelSpec",
     "RecipeSpec",
-    "RetrainSpec",
     "RuleSpec",
     "SourceSpec",
 ]
 
 Kind = Literal["text", "keyword", "ids", "number"]
-DriftKind = Literal["text", "keyword", "ids", "number", "label", "confidence"]
-# Effect sizes only: p-values say "drift" for everything once there are 100,000 rows.
-DriftMethod = Literal["jensenshannon", "hellinger", "psi", "wasserstein"]
 # Names become folders, table columns and SQL identifiers.
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 ColumnName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class DisagreeingKeysError(ValueError):
@@ -46,11 +38,7 @@ class DisagreeingKeysError(ValueError):
         self.problems = problems
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LabelSpec(_Part):
+class LabelSpec(Part):
     """Where the label stands: in one column, as a path over several, or as a path in one list column.
 
     Attributes:
@@ -98,7 +86,7 @@ class LabelSpec(_Part):
         return self
 
 
-class FieldSpec(_Part):
+class FieldSpec(Part):
     """One thing that the model reads.
 
     Attributes:
@@ -140,7 +128,7 @@ class FieldSpec(_Part):
         return self.kind == "text" if self.optional is None else not self.optional
 
 
-class SourceSpec(_Part):
+class SourceSpec(Part):
     """How a file is written, where its name does not say it.
 
     Attributes:
@@ -163,7 +151,7 @@ class SourceSpec(_Part):
         return value
 
 
-class RuleSpec(_Part):
+class RuleSpec(Part):
     """One expectation of a row, after normalising. An empty value fails only `not_empty`.
 
     Attributes:
@@ -206,45 +194,7 @@ class RuleSpec(_Part):
         return self
 
 
-class AcceptSpec(_Part):
-    """When a predicted label is good enough to use unseen: precision to reach, and how sure to be of it."""
-
-    precision_target: Share = 0.98
-    confidence_level: Share = 0.95
-    review_all: bool = False
-
-
-class GateSpec(_Part):
-    """What a challenger may lose against the champion, on hold-out rows that neither has seen.
-
-    Attributes:
-        max_loss: macro F1. A paired bootstrap has to show, at 95 %, that no more is lost; 0: that some is won.
-        min_label_rows: a label that so many of the rows have is large: its F1 has a check of its own.
-        max_label_loss: F1 of a large label, shown in the same way.
-        max_calibration_loss: by how much the calibration error may be larger.
-        max_slowdown: how many times the champion's time for the same products it may take.
-        ignored_slowdown_us: microseconds a product; by so many it may be slower whatever the ratio.
-        max_growth: how many times the bytes of the champion's artifact its own may have.
-        ignored_size_mib: an artifact of up to so many MiB passes whatever the ratio.
-    """
-
-    max_loss: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    min_label_rows: Annotated[int, Field(ge=1)] = 100
-    max_label_loss: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    max_calibration_loss: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    max_slowdown: Annotated[float, Field(ge=1)] = 2.0
-    ignored_slowdown_us: Annotated[float, Field(ge=0)] = 10.0
-    max_growth: Annotated[float, Field(ge=1)] = 2.0
-    ignored_size_mib: Annotated[float, Field(ge=0)] = 64.0
-
-
-class HoldoutSpec(_Part):
-    """Share of the products that is never trained on."""
-
-    share: Annotated[float, Field(gt=0, le=0.5)] = 0.2
-
-
-class RecipeSpec(_Part):
+class RecipeSpec(Part):
     """A recipe of the classifier, the parameters that this catalogue changes, and those that a search tries out.
 
     Attributes:
@@ -258,56 +208,7 @@ class RecipeSpec(_Part):
     space: dict[str, Any] = {}
 
 
-class DriftSpec(_Part):
-    """How drift is measured, by kind of field, label and confidence.
-
-    Attributes:
-        min_rows: fewer rows on either side give no verdict.
-        methods: distance by kind. Numbers use Wasserstein: PSI and Jensen-Shannon are blind on skewed prices.
-        thresholds: distance from which on it is called drift.
-    """
-
-    min_rows: Annotated[int, Field(ge=1)] = 200
-    methods: dict[DriftKind, DriftMethod] = {}
-    thresholds: dict[DriftKind, Annotated[float, Field(gt=0)]] = {}
-
-    @model_validator(mode="after")
-    def _fill_defaults(self) -> Self:
-        methods: dict[DriftKind, DriftMethod] = {
-            "text": "jensenshannon",
-            "keyword": "jensenshannon",
-            "ids": "jensenshannon",
-            "number": "wasserstein",
-            "label": "jensenshannon",
-            "confidence": "wasserstein",
-        }
-        object.__setattr__(self, "methods", {**methods, **self.methods})
-        object.__setattr__(self, "thresholds", {**dict.fromkeys(methods, 0.1), **self.thresholds})
-        return self
-
-
-class RetrainSpec(_Part):
-    """When a new model is wanted. Any of the first four is reason enough; the last two hold it back.
-
-    Attributes:
-        drift_batches: drift in so many monitorings one after another; 0: drift alone is no reason.
-        max_review_share: a larger share of the current predictions is in review.
-        max_accuracy_loss: products whose label the model had not learnt are right less often than their confidences
-            say, by more than this and by more than chance.
-        max_age_days: the champion was trained longer ago.
-        min_new_labels: labelled products that no training has seen yet: with fewer there is nothing to learn.
-        pause_days: no training within so many days of the last, whatever became of it.
-    """
-
-    drift_batches: Annotated[int, Field(ge=0)] = 3
-    max_review_share: Share | None = None
-    max_accuracy_loss: Share | None = 0.05
-    max_age_days: Annotated[float, Field(gt=0)] | None = None
-    min_new_labels: Annotated[int, Field(ge=1)] = 1
-    pause_days: Annotated[float, Field(ge=0)] = 1.0
-
-
-class CatalogSpec(_Part):
+class CatalogSpec(Part):
     """One catalogue: what its products look like, what the model may read, and what is asked of it.
 
     Attributes:
@@ -341,6 +242,7 @@ class CatalogSpec(_Part):
     recipes: dict[Identifier, RecipeSpec] = {}
     drift: DriftSpec = DriftSpec()
     retrain: RetrainSpec = RetrainSpec()
+    freshness: FreshnessSpec = FreshnessSpec()
     contract: Literal["elo7", "asos", "newsgroups", "amazon"] | None = None
 
     @property

@@ -15,8 +15,9 @@ from typing import Any, Literal
 import polars as pl
 
 from catalogs.digests import text_hashes
+from catalogs.policies import GateSpec
 from catalogs.product import KNOWN_PATH, TEXT_HASH
-from catalogs.spec import CatalogSpec, GateSpec
+from catalogs.spec import CatalogSpec
 from classifier.bootstrap import ONE_SIDED, differences, label_differences
 from classifier.calibration import calibration_error
 from classifier.holdout import holdout_mask

@@ -76,9 +76,10 @@ class Settings(BaseSettings):
     @field_validator("webhook")
     @classmethod
     def _address(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+        address = "" if value is None else value.get_secret_value()
+        if address and not address.startswith(("http://", "https://")):
             raise ValueError("not an address that begins with http:// or https://")
-        return value
+        return value if address else None  # Compose hands over variables that are not set as empty ones
 
 
 class _Current:

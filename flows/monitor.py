@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from core.orchestration import run_name, task_runner
+from tasks.check_freshness import check_freshness
 from tasks.decide_retraining import decide_retraining
 from tasks.measure_drift import measure_drift
 from tasks.results import MonitorResult
@@ -19,6 +20,7 @@ def monitor(catalog: str, within: str | None = None) -> MonitorResult:
     Every score and rule is kept, and reports are written. `within` is the run that this is a part of.
     """
     with open_run(catalog, "monitor", within=within) as run:
+        check_freshness(run.run_id)
         whole = measure_drift(run.run_id, "catalogue")
         arrived = measure_drift(run.run_id, "arrivals")
         retraining = decide_retraining(run.run_id)

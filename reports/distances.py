@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-    from catalogs.spec import DriftMethod
+    from catalogs.policies import DriftMethod
 
 __all__ = [
     "Floats",

@@ -22,7 +22,8 @@ from reports.measures import LABEL, OF_THE_MODEL, Knowledge, Measure, measures
 from reports.outliers import Outliers, outliers
 
 if TYPE_CHECKING:
-    from catalogs.spec import CatalogSpec, DriftSpec
+    from catalogs.policies import DriftSpec
+    from catalogs.spec import CatalogSpec
     from reports.evidently_report import EvidentlyRun
 
 __all__ = ["FALSE_ALARMS", "SCORES", "Comparison", "DriftResult", "compare", "mix_or_words", "title"]

@@ -15,7 +15,8 @@ from reports.page import cut
 from reports.samples import OTHERS, Bags, Categories, Numbers, Sample
 
 if TYPE_CHECKING:
-    from catalogs.spec import CatalogSpec, DriftKind, DriftMethod, FieldSpec
+    from catalogs.policies import DriftKind, DriftMethod
+    from catalogs.spec import CatalogSpec, FieldSpec
     from classifier.embedding import Embedding
     from reports.distances import Method
 

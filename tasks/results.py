@@ -240,6 +240,35 @@ class ScoreResult(_AsDict):
 
 
 @dataclass(frozen=True)
+class RetrainResult(_AsDict):
+    """What a retraining came to.
+
+    Attributes:
+        why: what led to it.
+        version: the challenger; `promoted` says whether it is champion now, and `verdict` why or why not.
+        champion: whose answers are current.
+        rows: as in ScoreResult.
+        reports: paths of the pages by kind.
+    """
+
+    catalog: str
+    run_id: str
+    why: str
+    version: str
+    promoted: bool
+    verdict: str
+    champion: str
+    rows: dict[str, int]
+    reports: dict[str, str]
+
+    @classmethod
+    def of(cls, run: Run, why: str, trained: TrainResult, scored: ScoreResult) -> Self:
+        """From what the parts did."""
+        said = (trained.version, trained.promoted, trained.why)
+        return cls(run.catalog, run.run_id, why, *said, scored.version, scored.rows, trained.reports)
+
+
+@dataclass(frozen=True)
 class MonitorResult(_AsDict):
     """What monitoring saw.
 

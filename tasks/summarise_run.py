@@ -1,4 +1,4 @@
-"""Steps between and after the parts of a nightly run."""
+"""Steps between the parts of a run of several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def needs_champion(run_id: str) -> bool:
 
 @step("make visible")
 def make_visible(run_id: str) -> None:
-    """Record and publish what the run has done so far: whatever happens to the reports, the predictions stay."""
+    """Record and publish what the run has done so far: it stays, whatever happens to the parts that come."""
     run = joined(run_id)
     run.record()
     publish(run.home)

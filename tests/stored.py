@@ -87,12 +87,17 @@ def stage(run: Run, rows: list[Row], *, bad: int = 0) -> list[Staged]:
 
 def crown(run: Run, version: str, digest: str, threshold: float = 0.8) -> None:
     """Register a model and make it champion."""
-    models.register(run, Trained(version, digest, "linear", {}, "data", 9, 2, {"accuracy": 0.9}, 0.1))
+    challenge(run, version, digest)
     models.note(run, "promoted", version, "the first")
     thresholds = pl.DataFrame(
         {"label": ["Books", "Toys"], "level": [1, 1], "threshold": [threshold] * 2, "support": [5, 5]}
     )
     policy.set_policy(run, spec().accept, version, thresholds)
+
+
+def challenge(run: Run, version: str, digest: str = "digest") -> None:
+    """Register a model that nobody has judged yet."""
+    models.register(run, Trained(version, digest, "linear", {}, "data", 9, 2, {"accuracy": 0.9}, 0.1))
 
 
 def score(run: Run, model: LengthModel) -> scoring.Plan:

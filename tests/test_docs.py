@@ -37,6 +37,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "holdout": spec.HoldoutSpec,
     "recipe": spec.RecipeSpec,
     "drift": spec.DriftSpec,
+    "freshness": spec.FreshnessSpec,
 }
 
 

@@ -16,6 +16,7 @@ from core.events import Event, deliver_by
 from core.settings import Settings, get_settings
 from tests import sink, stored
 from tests.sink import Sink
+from warehouse import registry as models
 from warehouse.home import get_home
 from warehouse.query import query
 from warehouse.runs import announce, open_run
@@ -200,3 +201,34 @@ def test_an_address_that_is_none_is_refused_without_being_shown(home: Path, monk
     with pytest.raises(ValueError, match="begins with http:// or https://") as refused:
         Settings()
     assert TOKEN not in str(refused.value)
+
+
+def test_an_empty_address_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AISLE_WEBHOOK", "")
+    assert Settings().webhook is None
+
+
+def test_a_new_champion_and_a_refused_challenger_are_told(told: list[tuple[Event, int]]) -> None:
+    stored.night([("1", "a long title", "Books"), ("2", "short", "Toys")])
+    with open_run("shelf", "train") as run:
+        stored.challenge(run, "v2")
+        models.note(run, "refused", "v2", "macro F1 0.1, champion v1 0.9")
+    with open_run("shelf", "models promote") as run:
+        models.overrule(run, "promoted", "v2", "better on toys")
+    with open_run("shelf", "models rollback") as run:
+        models.overrule(run, "rolled_back", None, "")
+    with open_run("shelf", "models reject") as run:
+        models.overrule(run, "rejected", "v2", "trained on a damaged file")
+    assert [(event.event, event.summary) for event, _ in told] == [
+        ("aisle.model.promoted", "v1 is champion of shelf: the first"),
+        ("aisle.challenger.refused", "v2 of shelf was refused: macro F1 0.1, champion v1 0.9"),
+        ("aisle.model.promoted", "v2 is champion of shelf: better on toys"),
+        ("aisle.model.promoted", "v1 is champion of shelf"),
+    ]
+    assert told[1][0].facts == {
+        "version": "v2",
+        "champion_before": "v1",
+        "why": "macro F1 0.1, champion v1 0.9",
+        "decided_by": "gate",
+    }
+    assert told[2][0].facts["decided_by"] == "person"

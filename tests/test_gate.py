@@ -18,7 +18,8 @@ import pytest
 from aisle.cli import run
 from catalogs import registry
 from catalogs.demo import generate
-from catalogs.spec import CatalogSpec, GateSpec, LabelSpec
+from catalogs.policies import GateSpec
+from catalogs.spec import CatalogSpec, LabelSpec
 from classifier import artifact
 from classifier.calibration import Curve
 from classifier.gate import Check, Contestant, checks, fewest_rows, unseen

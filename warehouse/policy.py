@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from catalogs.policies import AcceptSpec
 from catalogs.product import join_path
-from catalogs.spec import AcceptSpec
 from warehouse import tables
 from warehouse.home import Home
 from warehouse.recorded import recorded

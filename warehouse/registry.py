@@ -14,7 +14,7 @@ from core.errors import ModelError, NoChampion, UnknownModel, UsageError, did_yo
 from warehouse import tables
 from warehouse.home import Home
 from warehouse.recorded import recorded
-from warehouse.runs import Run
+from warehouse.runs import Run, announce
 
 CROWNING = ("promoted", "rolled_back")
 """Events after which a version is champion."""
@@ -76,8 +76,14 @@ def register(run: Run, trained: Trained) -> ModelRecord:
 
 
 def note(run: Run, event: str, version: str, why: str, by: str = "gate") -> None:
-    """Write down that a model was promoted, refused, rejected or rolled back to."""
+    """Write down that a model was promoted, refused, rejected or rolled back to; champions and refusals are told."""
+    before = champion(run)
     _append(run, event, version, why, {"decided_by": by})
+    facts = {"version": version, "champion_before": before and before.version, "why": why, "decided_by": by}
+    if event in CROWNING:
+        announce(run, "aisle.model.promoted", f"{version} is champion of {run.catalog}: {why}".rstrip(": "), facts)
+    elif event == "refused":
+        announce(run, "aisle.challenger.refused", f"{version} of {run.catalog} was refused: {why}", facts)
 
 
 def keep_checks(run: Run, version: str, champion: str, checks: list[dict[str, Any]], seed: int) -> None:
