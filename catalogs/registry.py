@@ -9,14 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from catalogs.policies import AcceptSpec, DriftSpec, FreshnessSpec, GateSpec, HoldoutSpec, RetrainSpec
 from catalogs.spec import (
-    AcceptSpec,
     CatalogSpec,
     DisagreeingKeysError,
-    DriftSpec,
     FieldSpec,
-    GateSpec,
-    HoldoutSpec,
     LabelSpec,
     RecipeSpec,
     RuleSpec,
@@ -41,6 +38,8 @@ _PARTS: dict[str, type[BaseModel]] = {
     "recipe": RecipeSpec,
     "recipes": RecipeSpec,
     "drift": DriftSpec,
+    "retrain": RetrainSpec,
+    "freshness": FreshnessSpec,
 }
 
 
