@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.measure import Work
 from benchmarks.products import canonical
 
-__all__ = ["ingest_and_score", "label", "prepare", "train"]
+__all__ = ["ingest_and_score", "label", "night", "prepare", "self_test", "train"]
 
 
 _MODULES = (
@@ -45,6 +45,37 @@ def prepare(source: str, catalog: str, recipes: list[str], into: str) -> Work:
             score.fn(catalog)
             shutil.copytree(get_home().root, Path(into) / recipe)
         return {}
+
+    return work
+
+
+def night(catalog: str, taught: str, source: str) -> Work:
+    """Store and train on `taught`, then store and score `source`: what monitoring finds in the morning."""
+    from flows.ingest import ingest
+    from flows.score import score
+    from flows.train import train
+
+    def work() -> dict[str, Any]:
+        ingest.fn(catalog, [taught])
+        train.fn(catalog, "linear-fast", promote=True)
+        score.fn(catalog)
+        ingest.fn(catalog, [source])
+        score.fn(catalog)
+        return {}
+
+    return work
+
+
+def self_test(source: str, catalog: str, trials: int) -> Work:
+    """Store a set, train on it, and test the drift detectors on what the model had not learnt from."""
+    from flows.ingest import ingest
+    from flows.self_test import self_test as flow
+    from flows.train import train
+
+    def work() -> dict[str, Any]:
+        ingest.fn(catalog, [source])
+        train.fn(catalog, "linear-fast", promote=True)
+        return {"trials": flow.fn(catalog, trials).trials}
 
     return work
 

@@ -66,6 +66,7 @@ PROMISED = {
     "calibration": [],
     "paths": [],
     "gate": ["demo: retrained, all"],
+    "drift": [f"Aisle: monitor after {ROWS:,} arrivals"],
     "review": [],
     "fields": ["generated: all fields apart", "generated: without title", "generated: without brand"],
 }
