@@ -19,7 +19,10 @@ Event = Literal["promoted", "rejected", "rolled_back"]
 _COMMAND: dict[Event, str] = {"promoted": "promote", "rejected": "reject", "rolled_back": "rollback"}
 
 Version = Annotated[
-    str | None, typer.Argument(metavar="VERSION", help="A model version, such as v2.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="VERSION", help="A model version; without one you are told which there are.", show_default=False
+    ),
 ]
 Versions = Annotated[
     list[str] | None,
