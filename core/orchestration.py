@@ -255,7 +255,12 @@ def artifact_table(key: str, rows: list[dict[str, Any]], description: str) -> No
     if under_prefect():
         from prefect.artifacts import create_table_artifact
 
-        create_table_artifact(key=key, table=rows, description=description)
+        create_table_artifact(key=artifact_key(key), table=rows, description=description)
+
+
+def artifact_key(key: str) -> str:
+    """A key that Prefect takes: of a catalogue's name it refuses the underscores."""
+    return key.replace("_", "-")
 
 
 def _as_prefect_event(event: events.Event) -> None:

@@ -87,7 +87,7 @@ def _keep(run: Run, model: ModelRecord, found: Retraining) -> None:
     )
     run.append("retraining", tables.conform(rows, "retraining"))
     shown = [asdict(rule) for rule in found.rules]
-    artifact_table(f"retraining-{run.catalog.replace('_', '-')}", shown, found.summary)
+    artifact_table(f"retraining-{run.catalog}", shown, found.summary)
 
 
 def _drift(run: Run, spec: CatalogSpec, model: ModelRecord) -> Rule:

@@ -61,7 +61,7 @@ def measure_drift(run_id: str, comparison: Comparison) -> Seen:
     )
     run.append("drift", tables.conform(stamped, "drift").select(list(tables.COLUMNS["drift"])))
     report = drift_page.write(run.reports, result, catalog=run.catalog, run_id=run_id, model_version=model.version)
-    artifact_table(f"{_KEYS[comparison]}-{run.catalog.replace('_', '-')}", result.scores.to_dicts(), result.summary)
+    artifact_table(f"{_KEYS[comparison]}-{run.catalog}", result.scores.to_dicts(), result.summary)
     if result.drifted:
         announce(run, "aisle.drift", result.summary, {"comparison": comparison, "model_version": model.version})
     judged = bool(result.scores["drifted"].count())

@@ -74,5 +74,5 @@ def try_detectors(sampled: Sampled, trials: int) -> tuple[list[Trial], Path]:
         seed=world.seed,
     )
     shown = [trial.as_dict() for trial in found]
-    artifact_table(f"self-test-{sampled.catalog.replace('_', '-')}", shown, "Drift detectors, tested")
+    artifact_table(f"self-test-{sampled.catalog}", shown, "Drift detectors, tested")
     return found, page

@@ -26,6 +26,7 @@ from core.errors import (
     SourceMissing,
     UnknownCatalog,
 )
+from core.orchestration import artifact_key
 from core.settings import get_settings
 from flows.ingest import ingest
 from flows.monitor import monitor
@@ -149,6 +150,14 @@ def test_a_challenger_that_is_no_worse_becomes_champion_and_rescores(home: Path,
     back = score.fn("demo", model="v1")
     assert back.rows["scored"] == 0, "v1 has answered for these products before"
     assert back.rows["reused"] == back.rows["current"]
+
+
+@pytest.mark.parametrize("catalog", [path.stem for path in registry.BUILTIN.glob("*.toml")])
+def test_prefect_takes_the_tables_of_every_catalogue_as_artifacts(catalog: str) -> None:
+    from prefect.server.schemas.actions import ArtifactCreate
+
+    key = artifact_key(f"gate-{catalog}")
+    assert ArtifactCreate(key=key, type="table", data="[]").key == key
 
 
 def test_without_a_model_scoring_and_monitoring_say_what_to_do(home: Path, day: str) -> None:
