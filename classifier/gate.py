@@ -16,7 +16,7 @@ import polars as pl
 
 from catalogs.digests import text_hashes
 from catalogs.policies import GateSpec
-from catalogs.product import KNOWN_PATH, TEXT_HASH
+from catalogs.product import KNOWN_PATH, TEXT_HASH, join_paths
 from catalogs.spec import CatalogSpec
 from classifier.bootstrap import ONE_SIDED, differences, label_differences
 from classifier.calibration import calibration_error
@@ -34,6 +34,8 @@ LATENCY_ROUNDS = 7
 """Rounds of which the median counts: three may be disturbed."""
 
 _MIB = 1 << 20
+# Times the rows that there are: no guess goes further.
+_GUESSED = 100
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,6 @@ def fewest_rows(loss: float) -> float:
 def _macro_f1(rows: pl.DataFrame, one: Contestant, other: Contestant, gate: GateSpec, seed: int) -> Check:
     truth, own, before = _paths(rows, one, other)
     found = differences(truth, own, before, seed, rows[TEXT_HASH])["macro_f1"]
-    # Copies of a text prove as much as one.
     return _not_lost("macro_f1", None, found, gate.max_loss, (rows.height, rows[TEXT_HASH].n_unique()))
 
 
@@ -134,8 +135,12 @@ def _large_labels(
     if name == "level_f1":
         truth, own, before = (path.list.head(1) for path in (truth, own, before))
     found = label_differences(truth, own, before, seed, rows[TEXT_HASH], least_rows=gate.min_label_rows)
+    labelled = pl.DataFrame({"label": truth, "text": rows[TEXT_HASH]}).group_by(join_paths("label"))
+    texts: dict[str, int] = dict(labelled.agg(pl.col("text").n_unique()).rows())
     largest_first = sorted(found.items(), key=lambda item: (-item[1]["rows"], item[0]))
-    return [_not_lost(name, label, it, gate.max_label_loss, (it["rows"], it["rows"])) for label, it in largest_first]
+    return [
+        _not_lost(name, label, own, gate.max_label_loss, (own["rows"], texts[label])) for label, own in largest_first
+    ]
 
 
 def _paths(rows: pl.DataFrame, one: Contestant, other: Contestant) -> tuple[pl.Series, pl.Series, pl.Series]:
@@ -145,7 +150,10 @@ def _paths(rows: pl.DataFrame, one: Contestant, other: Contestant) -> tuple[pl.S
 def _not_lost(
     name: CheckName, label: str | None, found: Mapping[str, Any], allowed: float, counted: tuple[int, int]
 ) -> Check:
-    """Whether it is shown that no more F1 is lost than is allowed; `counted` are rows, and texts among them."""
+    """Whether it is shown that no more F1 is lost than is allowed.
+
+    `counted` are rows, and texts among them: copies of a text prove as much as one.
+    """
     low, difference, (rows, texts) = found["low"], found["difference"], counted
     enough = texts >= fewest_rows(allowed)
     passed = low > 0 or (enough and low >= -allowed)
@@ -155,7 +163,7 @@ def _not_lost(
     between = f"the difference lies between {found['low']:+.4f} and {found['high']:+.4f} (90 % interval)"
     if passed:
         said.append(f"with 95 % confidence the difference is not below {low:+.4f}; {-allowed:+.4f} is allowed")
-    elif difference < -allowed:
+    elif difference < 0 and difference <= -allowed:
         said.append(f"it loses {-difference:.4f}, and {allowed:.4f} is allowed; {between}")
     else:
         said.append(f"{_too_few(found, allowed, rows, texts, key)}; {between}")
@@ -185,11 +193,12 @@ def _too_few(found: Mapping[str, Any], allowed: float, rows: int, texts: int, ke
     else:  # an interval shrinks with the root of the rows
         stretch = (found["difference"] - found["low"]) / (found["difference"] + allowed)
         wanted = max(wanted, rows * stretch**2)
-    return f"{few}: that takes about {_rounded(wanted):,}; label more products, or set a larger gate.{key}"
+    enough = f"about {_rounded(wanted):,}" if wanted < _GUESSED * rows else "many times as many"
+    return f"{few}: that takes {enough}; label more products, or set a larger gate.{key}"
 
 
 def _rounded(rows: float) -> int:
-    """Up to two digits: it is a guess."""
+    """Rounded up to two digits: it is a guess."""
     digits = max(0, math.floor(math.log10(max(rows, 1.0))) - 1)
     return int(math.ceil(rows / 10**digits) * 10**digits)
 
