@@ -221,6 +221,11 @@ def evaluated(result: Mapping[str, Any]) -> str:
     head = f"{result['catalog']} {result['model']}: {count(result['rows'])} labelled rows compared"
     left = [f"{count(result[name])} {name}" for name in ("rejected", "unlabelled") if result.get(name)]
     lines = [", ".join([head, *left])]
+    if result["trained_on"]:
+        lines.append(
+            f"warning: {result['model']} was trained on the text of {_rows(result['trained_on'])} of these, and knows "
+            f"them. What it is worth on new products: aisle models list {result['catalog']}, and its evaluation report"
+        )
     commonest = sorted(result["reasons"].items(), key=lambda item: -item[1])
     lines += [f"  {_rows(rows)} rejected: {reason}" for reason, rows in commonest[:REASONS_SHOWN]]
     if len(commonest) > REASONS_SHOWN:

@@ -19,7 +19,9 @@ from catalogs.readers import read
 from catalogs.sources import SourceFile, resolve
 from catalogs.spec import CatalogSpec
 from classifier import artifact
+from classifier.holdout import holdout_mask
 from classifier.metrics import evaluate
+from classifier.model import Model
 from core.errors import NotEnoughLabels
 from core.settings import get_settings
 from expectations.decide import decide
@@ -27,9 +29,11 @@ from reports.validation import reason_kinds
 from warehouse import policy
 from warehouse.home import get_home
 from warehouse.registry import published_champion
+from warehouse.taught import taught
 
 _PATH = pl.List(pl.String)
 _ANSWERS: dict[str, Any] = {
+    "text_hash": pl.String,
     "known_path": _PATH,
     "predicted_path": _PATH,
     "label_path": _PATH,
@@ -43,8 +47,9 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
     Every row is read, normalised and decided as an ingest would do it; repeated ids are not resolved, each row counts.
 
     Returns:
-        catalog, model (its version); read = rows + rejected + unlabelled, where `rows` are those compared; reasons
-        (rows by kind of reason for rejection; a row may have several); accepted (rows and accuracy of those that the
+        catalog, model (its version); read = rows + rejected + unlabelled, where `rows` are those compared, and
+        `trained_on` how many of them have a text that the model was trained on; reasons (rows by kind of reason for
+        rejection; a row may have several); accepted (rows and accuracy of those that the
         policy lets pass unseen); accuracy, macro_f1, weighted_f1 and labels of the whole label, and for a label path
         `levels`: the same by level, named by its column.
 
@@ -68,7 +73,8 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
             continue
         answers = model.predict(labelled, reasons=False)
         decided = policy.decide(answers, rules, champion.version)
-        parts.append(labelled.select("known_path").hstack(decided.select("predicted_path", "label_path", "decision")))
+        shown = decided.select("predicted_path", "label_path", "decision")
+        parts.append(labelled.select("text_hash", "known_path").hstack(shown))
     compared = pl.concat(parts)
     if compared.is_empty():
         raise NotEnoughLabels(
@@ -78,6 +84,7 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
             hint="evaluate takes a file whose labels are known; to predict for this one: aisle score",
         )
     head = {"catalog": catalog, "model": champion.version, "read": counts["read"], "rows": compared.height}
+    head["trained_on"] = _trained_on(compared["text_hash"], catalog, champion.version, model)
     head |= {"rejected": counts["rejected"], "reasons": dict(reasons.most_common())}
     head |= {"unlabelled": counts["unlabelled"], "accepted": _accepted(compared)}
     return head | _compare(compared, spec, counts["rejected"])
@@ -101,6 +108,13 @@ def _usable_rows_of(
         for rejects in (batch.rejects, decided.rejects):
             reasons.update(reason_kinds(rejects))
         yield decided.good
+
+
+def _trained_on(texts: pl.Series, catalog: str, version: str, model: Model) -> int:
+    """How many of the texts the model has learnt from. Prototypes learn from the hold-out too."""
+    if not model.recipe.is_prototype:
+        texts = texts.filter(~holdout_mask(texts, model.spec.holdout.share))
+    return int(taught(get_home(), catalog, version, texts).sum())
 
 
 def _accepted(compared: pl.DataFrame) -> dict[str, Any]:

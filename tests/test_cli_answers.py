@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -27,6 +28,19 @@ def test_evaluate_counts_every_row_and_writes_nothing(shop: Path, aisle: Any):
     assert sum(label["support"] for label in result["labels"].values()) == result["rows"]
     assert result["accuracy"] > 0.5
     assert "labelled rows compared" in aisle("evaluate", "demo", str(shop))[1]
+
+
+def test_evaluate_warns_of_rows_that_the_model_was_trained_on(shop: Path, aisle: Any, tmp_path: Path):
+    known = json.loads(aisle("evaluate", "demo", str(shop), "--json")[1])
+    (model,) = json.loads(aisle("sql", "SELECT rows, holdout_rows FROM models", "--json")[1])
+    assert model["rows"] <= known["trained_on"] <= known["rows"] - model["holdout_rows"], "repeated ids all count"
+    said = aisle("evaluate", "demo", str(shop))[1]
+    assert f"warning: v1 was trained on the text of {known['trained_on']:,} rows of these" in said
+    new = tmp_path / "new.jsonl"
+    new.write_bytes(gzip.decompress(shop.read_bytes()).replace(b'"title":"', b'"title":"Anew '))
+    unseen = json.loads(aisle("evaluate", "demo", str(new), "--json")[1])
+    assert (unseen["rows"] > 1_000, unseen["trained_on"]) == (True, 0)
+    assert "warning" not in aisle("evaluate", "demo", str(new))[1]
 
 
 def test_evaluate_needs_labels(shop: Path, aisle: Any, tmp_path: Path):

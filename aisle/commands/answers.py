@@ -47,7 +47,8 @@ def evaluate(
 ) -> None:
     """Test the champion on a labelled file.
 
-    Nothing is written to the warehouse, and repeated ids all count.
+    Nothing is written to the warehouse, and repeated ids all count. Rows whose text the champion was trained on are
+    counted, and warned of.
     """
     require(catalog)
     from aisle.running import working
