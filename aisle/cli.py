@@ -16,7 +16,7 @@ import typer
 
 from aisle import failures
 from aisle.commands import answers, catalogues, demo, export, models, pipeline, policy, reading, review, serving, upkeep
-from aisle.options import Json
+from aisle.options import FirstIfUnnamed, Json
 from aisle.render import flush, note
 
 INTERRUPTED = 130
@@ -157,7 +157,15 @@ _add(
     "aisle policy amazon --target 0.95",
     "aisle policy amazon --review-all",
 )
-_add(app, "report", reading.report, "aisle report", "aisle report amazon --open")
+_report = typer.Typer(
+    cls=FirstIfUnnamed,
+    rich_markup_mode=None,
+    help="Say where the reports lie (show, which need not be named), or serve Evidently's own UI.",
+    epilog="\b\nExamples:\n  aisle report\n  aisle report amazon --open\n  aisle report ui",
+)
+app.add_typer(_report, name="report")
+_add(_report, "show", reading.report, "aisle report show amazon --json")
+_add(_report, "ui", serving.report_ui, "aisle report ui", "aisle report ui --port 9000")
 _add(app, "publish", reading.publish, "aisle publish")
 _add(app, "maintain", upkeep.maintain, "aisle maintain", "aisle maintain amazon --json")
 _add(app, "serve", serving.serve, "aisle serve", "aisle serve --host 0.0.0.0 --port 80 --workers 2")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reports import page
+from reports import page, workspace
 from reports.drift import FALSE_ALARMS, DriftResult, mix_or_words, title
 from reports.outliers import distance_chart, place_chart
 
@@ -36,7 +36,7 @@ def write(
     model_version: str | None = None,
     made_at: datetime | None = None,
 ) -> Path:
-    """Write drift_<comparison>.html, the same as .json, and Evidently's report beside it.
+    """Write drift_<comparison>.html, the same as .json, and Evidently's report beside it and for its UI.
 
     Args:
         folder: where to; made when it is not there.
@@ -54,6 +54,8 @@ def write(
     evidently = None
     if result.report is not None:
         evidently = page.write_text(folder / f"{stem}_evidently.html", result.report.html()).name
+        known = {"catalog": catalog, "run_id": run_id, "model_version": model_version}
+        workspace.keep(folder, result.report, comparison=result.comparison, made_at=made_at, about=known)
     about = {"kind": "drift", "catalog": catalog, "run_id": run_id, "time": made_at.isoformat(timespec="seconds")}
     machine = {**about, **_for_machines(result), "model_version": model_version, "evidently": evidently}
     page.write_text(folder / f"{stem}.json", json.dumps(machine, ensure_ascii=False, indent=1, allow_nan=False) + "\n")

@@ -81,6 +81,8 @@ def parse(line: str) -> None:
     words = shlex.split(re.split(r" [<|] | +# ", line)[0])[1:]
     command: Any = typer.main.get_command(app)
     while getattr(command, "commands", None) and words:
+        if words[0] not in command.commands:  # aisle report CATALOG
+            words.insert(0, next(iter(command.commands)))
         command = command.commands[words.pop(0)]
     command.make_context("aisle", words)
 
