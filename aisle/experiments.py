@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aisle.render import count, table
 
 if TYPE_CHECKING:
-    from tasks.results import TuneResult
+    from tasks.model_results import TuneResult
 
 TRIALS_SHOWN = 20
 """Trials that are shown, the best; JSON and the view `trials` have them all."""

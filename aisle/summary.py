@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING, Any
 from aisle.render import count, facts, score, table
 
 if TYPE_CHECKING:
-    from tasks.results import (
-        CatchUpResult,
-        IngestResult,
-        MaintainResult,
-        MonitorResult,
-        RunResult,
-        ScoreResult,
-        SelfTestResult,
-        TrainResult,
-    )
+    from tasks.model_results import TrainResult
+    from tasks.monitor_results import MonitorResult, SelfTestResult
+    from tasks.results import CatchUpResult, IngestResult, MaintainResult, RunResult, ScoreResult
 
 MIB = 1 << 20
 

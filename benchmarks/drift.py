@@ -73,7 +73,8 @@ def _tested(report: Report, options: Options, catalog: str, source: Path) -> Non
     home = options.folder / f"home-{catalog}"
     asked = {"source": str(source), "catalog": catalog, "trials": _trials(options)}
     found = measured(pipeline.self_test, asked, home=home)
-    quiet, power = [], []
+    quiet: list[dict[str, Any]] = []
+    power: list[dict[str, Any]] = []
     for trial in found.facts["trials"]:
         what = f"{trial['drift']} ({trial['drawn']})" if trial["drift"] else f"nothing, {trial['drawn']}"
         rows = f", {trial['rows']:,} products" if trial["drift"] is None else ""

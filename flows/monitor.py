@@ -8,7 +8,7 @@ from core.orchestration import run_name, task_runner
 from tasks.check_freshness import check_freshness
 from tasks.decide_retraining import decide_retraining
 from tasks.measure_drift import measure_drift
-from tasks.results import MonitorResult
+from tasks.monitor_results import MonitorResult
 from tasks.write_index import write_index
 from warehouse.runs import open_run
 

@@ -7,7 +7,7 @@ from prefect import flow
 from core.orchestration import part, run_name, task_runner
 from flows.score import score
 from flows.train import train
-from tasks.results import RetrainResult
+from tasks.model_results import RetrainResult
 from tasks.summarise_run import make_visible
 from warehouse.runs import open_run
 

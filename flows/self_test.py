@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from core.orchestration import run_name, task_runner
-from tasks.results import SelfTestResult
+from tasks.monitor_results import SelfTestResult
 from tasks.try_detectors import sample_products, try_detectors
 from warehouse.runs import open_run
 

@@ -9,9 +9,9 @@ from tasks.embed_products import embed_products
 from tasks.evaluate_model import evaluate_model
 from tasks.find_label_issues import find_label_issues
 from tasks.fit_model import fit_model
+from tasks.model_results import TrainResult
 from tasks.promote_model import promote_model
 from tasks.register_model import register_model
-from tasks.results import TrainResult
 from tasks.split_rows import split_rows
 from tasks.study_model import study_model
 from tasks.track_training import track_training

@@ -5,9 +5,9 @@ from __future__ import annotations
 from prefect import flow
 
 from core.orchestration import run_name, task_runner
+from tasks.model_results import TuneResult
 from tasks.plan_search import plan_search
 from tasks.record_trials import record_trials
-from tasks.results import TuneResult
 from tasks.try_recipe import forget_features, try_recipe
 from warehouse.runs import open_run
 

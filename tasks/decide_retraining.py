@@ -13,7 +13,7 @@ from catalogs.spec import CatalogSpec
 from classifier.bootstrap import wilson
 from core.orchestration import artifact_table, step
 from reports.page import share
-from warehouse import tables
+from warehouse import columns, tables
 from warehouse.places import places
 from warehouse.registry import ModelRecord, champion, last_training, trained_at
 from warehouse.runs import Run, announce, joined
@@ -81,7 +81,7 @@ def decide_retraining(run_id: str) -> Retraining:
 def _keep(run: Run, model: ModelRecord, found: Retraining) -> None:
     rows = pl.DataFrame([asdict(rule) for rule in found.rules]).with_columns(
         pl.lit(run.run_id).alias("run_id"),
-        pl.lit(datetime.now(UTC), dtype=tables.TIME).alias("decided_at"),
+        pl.lit(datetime.now(UTC), dtype=columns.TIME).alias("decided_at"),
         pl.lit(model.version).alias("model_version"),
         pl.lit(found.wanted).alias("wanted"),
     )

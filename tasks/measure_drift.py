@@ -15,7 +15,7 @@ from core.settings import get_settings
 from reports import drift, drift_page
 from reports.drift import Comparison, DriftResult
 from reports.measures import Knowledge, rejected_share
-from warehouse import tables, watched
+from warehouse import columns, tables, watched
 from warehouse.policy import decide
 from warehouse.registry import ModelRecord, need_champion
 from warehouse.runs import Run, announce, joined
@@ -56,10 +56,10 @@ def measure_drift(run_id: str, comparison: Comparison) -> Seen:
     result = _whole_catalogue(run, spec, model) if comparison == "catalogue" else _arrivals(run, spec, model)
     stamped = result.scores.with_columns(
         pl.lit(run_id).alias("run_id"),
-        pl.lit(run.later_than(run.read("drift")["measured_at"]), dtype=tables.TIME).alias("measured_at"),
+        pl.lit(run.later_than(run.read("drift")["measured_at"]), dtype=columns.TIME).alias("measured_at"),
         pl.lit(model.version).alias("model_version"),
     )
-    run.append("drift", tables.conform(stamped, "drift").select(list(tables.COLUMNS["drift"])))
+    run.append("drift", tables.conform(stamped, "drift").select(list(columns.COLUMNS["drift"])))
     report = drift_page.write(run.reports, result, catalog=run.catalog, run_id=run_id, model_version=model.version)
     artifact_table(f"{_KEYS[comparison]}-{run.catalog}", result.scores.to_dicts(), result.summary)
     if result.drifted:

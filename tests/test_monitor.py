@@ -17,7 +17,7 @@ from flows.monitor import monitor
 from flows.nightly import nightly
 from flows.score import score
 from flows.train import train
-from tasks.results import MonitorResult
+from tasks.monitor_results import MonitorResult
 from warehouse.home import get_home
 from warehouse.query import query
 

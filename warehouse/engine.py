@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from core.settings import get_settings
-from warehouse import tables
+from warehouse import columns, tables
 from warehouse.home import naming_disk_errors
 from warehouse.runs import Run
 from warehouse.statements import quoted, select
@@ -26,7 +26,7 @@ def engine(run: Run) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(f"SET memory_limit = '{settings.memory_limit}'")
         connection.execute(f"SET temp_directory = {quoted(str(run.staging / 'spill'))}")
         connection.execute(f"SET threads = {settings.workers}")
-        for kind in tables.COLUMNS:
+        for kind in columns.COLUMNS:
             connection.execute(f"CREATE VIEW {kind} AS {select(run.files(kind), kind)}")
         with naming_disk_errors(run.home.root):
             yield connection

@@ -12,11 +12,11 @@ import polars as pl
 from catalogs.digests import with_row_hash
 from catalogs.spec import CatalogSpec
 from core.errors import NotShared, SourceEmpty, SourceShrunk, SpecInvalid
+from warehouse.columns import COLUMNS
 from warehouse.engine import copied, engine, one
 from warehouse.home import beside
 from warehouse.runs import Run
 from warehouse.statements import column, quoted, statement
-from warehouse.tables import COLUMNS
 
 ORDER_STEP = 1 << 40
 """Rows of file i are ordered at i * ORDER_STEP + line: files in order, lines in order, no two rows alike."""

@@ -17,7 +17,7 @@ from catalogs.label_file import LabelFile, Problem
 from catalogs.product import KNOWN_PATH, PATH_SEPARATOR, PRODUCT_ID, SOURCE_ROW, join_paths
 from catalogs.spec import CatalogSpec
 from core.errors import LabelsInvalid, did_you_mean
-from warehouse import tables
+from warehouse import columns, tables
 from warehouse.home import Home, get_home
 from warehouse.recorded import recorded
 from warehouse.runs import Run, open_run
@@ -197,7 +197,7 @@ class _Check:
     def paths(self) -> pl.DataFrame:
         """One row a product: its label as a path, beside what the model says of it."""
         once = self.rows.unique(PRODUCT_ID, keep="last", maintain_order=True)
-        paths = pl.Series("label_path", [self.path(label) for label in once["label"]], dtype=tables.PATH)
+        paths = pl.Series("label_path", [self.path(label) for label in once["label"]], dtype=columns.PATH)
         current = self.current.rename({"label_path": "predicted_path"})
         given = once.with_columns(paths).with_columns(join_paths("label_path").alias("label"))
         return given.join(current, on=PRODUCT_ID, how="left", maintain_order="left")
@@ -237,12 +237,12 @@ def _store(run: Run, check: _Check, source: str, digest: str) -> Imported:
     if not fresh.is_empty():
         newest = run.read("labels")["labelled_at"]
         kept = fresh.with_columns(
-            pl.lit(run.later_than(newest), dtype=tables.TIME).alias("labelled_at"),
+            pl.lit(run.later_than(newest), dtype=columns.TIME).alias("labelled_at"),
             pl.lit(run.run_id).alias("run_id"),
             pl.lit(source).alias("source_file"),
             pl.lit(digest).alias("source_digest"),
         )
-        run.append("labels", tables.conform(kept, "labels").select(list(tables.COLUMNS["labels"])))
+        run.append("labels", tables.conform(kept, "labels").select(list(columns.COLUMNS["labels"])))
     new = fresh.filter(~pl.col("label").is_in(list(check.known)))["label"].unique().sort()
     return Imported(
         run.catalog,

@@ -10,7 +10,7 @@ import polars as pl
 
 from catalogs.policies import AcceptSpec
 from catalogs.product import join_path
-from warehouse import tables
+from warehouse import columns, tables
 from warehouse.home import Home
 from warehouse.recorded import recorded
 from warehouse.runs import Run
@@ -20,9 +20,9 @@ ASKED = ("label", "label_path", "confidence", "confidence_path")
 
 SHOWN: dict[str, Any] = {
     "label": pl.String,
-    "label_path": tables.PATH,
+    "label_path": columns.PATH,
     "confidence": pl.Float64,
-    "predicted_path": tables.PATH,
+    "predicted_path": columns.PATH,
     "depth": pl.Int64,
     "decision": pl.String,
 }
@@ -36,10 +36,10 @@ def set_policy(run: Run, accept: AcceptSpec, version: str, thresholds: pl.DataFr
         pl.lit(version).alias("model_version"),
         pl.lit(accept.precision_target).alias("precision_target"),
         pl.lit(accept.review_all).alias("review_all"),
-        pl.lit(datetime.now(UTC), dtype=tables.TIME).alias("set_at"),
+        pl.lit(datetime.now(UTC), dtype=columns.TIME).alias("set_at"),
         pl.lit(run.run_id).alias("run_id"),
     )
-    own = tables.conform(rows, "policy").select(list(tables.COLUMNS["policy"]))
+    own = tables.conform(rows, "policy").select(list(columns.COLUMNS["policy"]))
     run.overwrite("policy", pl.concat([others, own]))
 
 
@@ -49,7 +49,7 @@ def switch(run: Run, version: str, *, review_all: bool) -> None:
     changed = pl.col("model_version") == version
     rows = run.read("policy").with_columns(
         pl.when(changed).then(review_all).otherwise("review_all").alias("review_all"),
-        pl.when(changed).then(pl.lit(now, dtype=tables.TIME)).otherwise("set_at").alias("set_at"),
+        pl.when(changed).then(pl.lit(now, dtype=columns.TIME)).otherwise("set_at").alias("set_at"),
         pl.when(changed).then(pl.lit(run.run_id)).otherwise("run_id").alias("run_id"),
     )
     run.overwrite("policy", rows)

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from core.errors import TableDamaged
-from warehouse import tables
+from warehouse import columns, tables
 from warehouse.home import Home, naming_disk_errors, write_atomically
 from warehouse.locks import locked
 from warehouse.recorded import recorded
@@ -104,7 +104,7 @@ def build(
     connection.execute("CREATE TABLE tables.published (catalog VARCHAR)")
     if recorded_ones := [catalog for catalog, own in versions.items() if own]:
         connection.executemany("INSERT INTO tables.published VALUES (?)", [[catalog] for catalog in recorded_ones])
-    for kind in tables.COLUMNS:
+    for kind in columns.COLUMNS:
         parts = []
         for catalog, own in versions.items():
             at = tables.version(home.table(catalog, kind)) if kind == "runs" else own.get(kind)

@@ -27,7 +27,7 @@ from catalogs import registry
 from core.errors import AisleError
 from core.events import Event, EventName, tell
 from core.settings import get_settings
-from warehouse import tables
+from warehouse import columns, tables
 from warehouse.home import Home, get_home, naming_disk_errors
 from warehouse.locks import locked
 from warehouse.publish import publish, refuse_if_forgotten
@@ -249,7 +249,7 @@ def new_run_id() -> str:
 
 def _undo_what_was_not_recorded(run: Run) -> None:
     shutil.rmtree(run.home.staging(run.catalog), ignore_errors=True)
-    for kind in tables.COLUMNS:
+    for kind in columns.COLUMNS:
         if kind != "runs":
             tables.restore(run.table(kind), run.versions.get(kind))
     _remove_but(run.home.reports / run.catalog, recorded_runs(run.home, run.catalog)["run_id"])

@@ -12,14 +12,14 @@ import polars as pl
 from catalogs.spec import CatalogSpec
 from core.errors import SpecInvalid
 from core.settings import get_settings
-from warehouse import tables
+from warehouse import columns, tables
 from warehouse.engine import copied, engine, one
 from warehouse.home import beside
 from warehouse.registry import ModelRecord
 from warehouse.runs import Run
 from warehouse.statements import column, quoted, statement
 
-_ANSWER = ", ".join(tables.PREDICTION)
+_ANSWER = ", ".join(columns.PREDICTION)
 
 
 class Predicts(Protocol):
@@ -156,11 +156,11 @@ def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_i
         answers["confidence"],
         answers["confidence_path"],
         answers["runner_up"],
-        answers["reasons"].cast(tables.REASONS),
+        answers["reasons"].cast(columns.REASONS),
         pl.lit(record.version).alias("model_version"),
         pl.lit(record.digest).alias("model_digest"),
         pl.lit(run_id).alias("scored_run_id"),
-        pl.lit(datetime.now(UTC), dtype=tables.TIME).alias("scored_at"),
+        pl.lit(datetime.now(UTC), dtype=columns.TIME).alias("scored_at"),
     )
     with beside(Path(part.out)) as out:
         scored.write_parquet(out, compression="lz4")

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from warehouse import tables
+from warehouse import columns
 
 _PIECES = ("accepted_depth", "known_answers")
 """Files of warehouse/sql/ that others take in where they say /*name*/."""
@@ -25,8 +25,8 @@ def select(files: Iterable[str], kind: str, catalog: str | None = None) -> str:
     """SQL that reads Parquet files as a table of that kind; a typed empty select where there is none."""
     named = "" if catalog is None else f"{quoted(catalog)} AS catalog, "
     listed = ", ".join(quoted(file) for file in files)
-    columns = ", ".join(f"NULL::{sql_type(dtype)} AS {name}" for name, dtype in tables.COLUMNS[kind].items())
-    shape = f"SELECT {columns} WHERE false"
+    typed = ", ".join(f"NULL::{sql_type(dtype)} AS {name}" for name, dtype in columns.COLUMNS[kind].items())
+    shape = f"SELECT {typed} WHERE false"
     if listed:  # files of an earlier version may lack a column that there is now
         shape += f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true)"
     return f"SELECT {named}* FROM ({shape})"
