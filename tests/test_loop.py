@@ -119,7 +119,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     assert (project / "prefect.yaml").read_text() != text
     (folder / "catalogues").mkdir()
     toml = (registry.BUILTIN / "demo.toml").read_text()
-    (folder / "catalogues" / "demo.toml").write_text(f"{toml}\n[drift]\nmin_rows = 100\n[freshness]\nmax_days = 1e-9\n")
+    (folder / "catalogues" / "demo.toml").write_text(f"{toml}\n[drift]\nmin_rows = 100\n[freshness]\nmax_days = 1e-9\n[retrain]\ndrift_batches = 1\npause_days = 0\n")
     demo.generate(project / "var" / "demo", ROWS, seed=1, day=0)
     before = os.environ.get("AISLE_HOME")
     with sink.listening() as direct, sink.listening() as alerts, serving(folder) as environment:
@@ -171,12 +171,10 @@ def test_a_batch_that_drifted_ends_in_a_new_champion(stage: Stage) -> None:
     prefect("deployment run nightly/demo", stage.project, stage.environment)
     assert stage.ended("nightly/demo", 2)["state_name"] == "Completed"
     assert stage.sql("SELECT count(*) > 0 FROM drift WHERE drifted") == [(True,)]
-    announce(stage, "aisle.retrain", "drift in the last batch")
+    assert stage.sql("SELECT DISTINCT wanted FROM retraining WHERE rule = 'drift' AND met") == [(True,)]
     run = stage.ended("retrain/demo", 1)
-    assert (run["state_name"], run["parameters"]) == (
-        "Completed",
-        {"catalog": "demo", "why": "drift in the last batch"},
-    )
+    assert (run["state_name"], run["parameters"]["catalog"]) == ("Completed", "demo")
+    assert run["parameters"]["why"].startswith("A new model is wanted: drift in 1 monitoring in a row")
     assert stage.sql("SELECT model_version, status FROM models ORDER BY ALL") == [
         ("v1", "former champion"),
         ("v2", "champion"),
@@ -191,7 +189,6 @@ def test_a_damaged_batch_ends_in_a_challenger_that_is_refused(stage: Stage, tmp_
     prefect("deployment run nightly/demo", stage.project, stage.environment)
     assert stage.ended("nightly/demo", 3)["state_name"] == "Completed"
     before = stage.sql("SELECT * FROM predictions ORDER BY product_id")
-    announce(stage, "aisle.retrain", "drift again")
     assert stage.ended("retrain/demo", 2)["state_name"] == "Completed"
     assert stage.sql("SELECT model_version, status FROM models ORDER BY ALL")[1:] == [
         ("v2", "champion"),
@@ -224,10 +221,13 @@ def test_stale_data_is_told_by_each_way(stage: Stage) -> None:
 
 
 def test_drift_is_told_by_each_way(stage: Stage) -> None:
-    announce(stage, "aisle.drift", 'titles are "longer" than they were: 漢字')
-    assert stage.told("aisle.drift", lambda stage: stage.direct)
-    told = stage.told("aisle.drift", lambda stage: stage.alerts)
-    assert (told["catalog"], told["summary"]) == ("demo", 'titles are "longer" than they were: 漢字')
+    said = 'titles are "longer" than they were: 漢字'
+    announce(stage, "aisle.drift", said)
+    for heard in (stage.direct, stage.alerts):
+        told = until("drift", lambda heard=heard: [body for body in heard.bodies if body["event"] == "aisle.drift"])
+        assert "Drift: " in told[0]["summary"], "what monitoring found"
+        (again,) = until("it again", lambda heard=heard: [body for body in heard.bodies if body["summary"] == said])
+        assert again["catalog"] == "demo"
 
 
 def test_a_night_that_did_not_come_is_told(stage: Stage, tmp_path: Path) -> None:
