@@ -38,6 +38,16 @@ BEGINS_S = 30
 RUN_S = 400.0
 """Longest wait for a run: it imports all libraries anew, beside whatever else the machine does."""
 
+POLICY = """
+[drift]
+min_rows = 100
+[freshness]
+max_days = 1e-9
+[retrain]
+drift_batches = 1
+pause_days = 0
+"""
+
 pytestmark = pytest.mark.slow
 
 
@@ -119,7 +129,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     assert (project / "prefect.yaml").read_text() != text
     (folder / "catalogues").mkdir()
     toml = (registry.BUILTIN / "demo.toml").read_text()
-    (folder / "catalogues" / "demo.toml").write_text(f"{toml}\n[drift]\nmin_rows = 100\n[freshness]\nmax_days = 1e-9\n[retrain]\ndrift_batches = 1\npause_days = 0\n")
+    (folder / "catalogues" / "demo.toml").write_text(f"{toml}\n{POLICY}")
     demo.generate(project / "var" / "demo", ROWS, seed=1, day=0)
     before = os.environ.get("AISLE_HOME")
     with sink.listening() as direct, sink.listening() as alerts, serving(folder) as environment:
