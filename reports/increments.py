@@ -35,7 +35,7 @@ _AT_ONCE = 64
 # A range of fewer products is joined by others: of a handful, every mix is unlike everything.
 _LEAST_ROWS = 100
 
-DRAWN = 100
+DRAWN = 60
 """Increments of each kind: enough to say what one in twenty of the next will pass."""
 
 

@@ -102,7 +102,7 @@ def self_test(
 
     Args:
         world: what is tested on.
-        trials: of each way.
+        trials: of each way in which nothing has changed; two fifths of them of each injected drift.
         sizes: products in a batch; what the catalogue cannot fill twice is drawn with repetition, up to ten times.
         workers: trials at once.
         told: called with what is tried next.
@@ -111,10 +111,13 @@ def self_test(
     with ThreadPoolExecutor(workers, thread_name_prefix="self-test") as workers_pool:
         for size in usable:
             for drawn, draw in _unchanged(world, size):
+                if drawn != "sample" and size > world.pool.height / 2:
+                    continue  # a range or a refresh is never larger than the pool: the size below says it
                 comparison: Comparison = "catalogue" if drawn == "sample" else "arrivals"
                 if told is not None:
                     told(f"{comparison}, {size:,} products, {drawn}")
                 yield _tried(world, comparison, None, drawn, size, draw, trials, workers_pool)
+        few = max(trials * 2 // 5, 1)
         size = min(_POWER_SIZE, max(world.pool.height // 2, 1))
         for injection in injections(world.spec, world.pool):
             comparisons: list[Comparison] = ["catalogue", "arrivals"] if injection.of_arrivals else ["catalogue"]
@@ -122,7 +125,7 @@ def self_test(
                 if told is not None:
                     told(f"{comparison}, {injection.name}")
                 draw = _injected(world, injection, comparison, size)
-                yield _tried(world, comparison, injection.name, injection.strength, size, draw, trials, workers_pool)
+                yield _tried(world, comparison, injection.name, injection.strength, size, draw, few, workers_pool)
 
 
 def _unchanged(world: World, size: int) -> Iterator[tuple[str, Draw]]:

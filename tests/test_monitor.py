@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,10 @@ from flows.score import score
 from flows.train import train
 from tasks.monitor_results import MonitorResult
 from warehouse.home import get_home
+from warehouse.publish import publish
 from warehouse.query import query
 
-ROWS = 4_000
+ROWS = 3_000
 
 
 def ask(sql: str) -> list[dict[str, Any]]:
@@ -30,6 +34,28 @@ def ask(sql: str) -> list[dict[str, Any]]:
 
 def rule(result: MonitorResult, name: str) -> dict[str, Any]:
     return next(one for one in result.retraining["rules"] if one["rule"] == name)
+
+
+@pytest.fixture(scope="module")
+def first_night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home in which the shop's first night was run, to be copied."""
+    folder = tmp_path_factory.mktemp("first")
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("AISLE_")]:
+            environment.delenv(name)
+        environment.setenv("AISLE_HOME", str(folder / "var"))
+        get_settings.cache_clear()
+        nightly.fn("demo", [str(demo.generate(folder, rows=ROWS, seed=1, day=0))])
+        yield folder / "var"
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def opened(home: Path, first_night: Path) -> Path:
+    """A shop whose first night is over."""
+    shutil.copytree(first_night, home)
+    publish(get_home())
+    return home
 
 
 @pytest.fixture
@@ -53,8 +79,6 @@ def declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 def broken(source: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
     """The same file with every product changed, under new ids."""
     path = Path(source)
-    import gzip
-
     opened = gzip.open if path.name.endswith(".gz") else open
     lines = []
     with opened(path, "rt", encoding="utf-8") as file:
@@ -71,10 +95,9 @@ def broken(source: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> s
 
 
 def test_arrivals_are_compared_with_arrivals_and_the_catalogue_with_the_reference(
-    home: Path, day: Callable[[int], str]
+    opened: Path, day: Callable[[int], str]
 ) -> None:
-    first = nightly.fn("demo", [day(0)])
-    assert first.drift["arrivals"]["drifted"] is None, "nothing came before the first arrivals"
+    assert ask("SELECT DISTINCT drifted FROM drift WHERE comparison = 'arrivals'") == [{"drifted": None}], "the first"
     second = nightly.fn("demo", [day(2)])
     assert second.drift["arrivals"]["drifted"] is False
     assert second.drift["drifted"] is not None
@@ -88,8 +111,7 @@ def test_arrivals_are_compared_with_arrivals_and_the_catalogue_with_the_referenc
         assert Path(second.reports[name]).name in Path(second.reports["index"]).read_text()
 
 
-def test_scoring_again_brings_nothing_in(home: Path, day: Callable[[int], str]) -> None:
-    nightly.fn("demo", [day(0)])
+def test_scoring_again_brings_nothing_in(opened: Path, day: Callable[[int], str]) -> None:
     train.fn("demo", promote=True)
     assert score.fn("demo").rows["scored"] > 0
     result = monitor.fn("demo")
@@ -97,8 +119,7 @@ def test_scoring_again_brings_nothing_in(home: Path, day: Callable[[int], str]) 
     assert "0 current rows" in result.arrivals["summary"]
 
 
-def test_a_drifted_night_is_found_among_its_arrivals(home: Path, day: Callable[[int], str]) -> None:
-    nightly.fn("demo", [day(0)])
+def test_a_drifted_night_is_found_among_its_arrivals(opened: Path, day: Callable[[int], str]) -> None:
     result = nightly.fn("demo", [broken(day(1), lambda product: product | {"brand": None, "title": "zxq vlo"})])
     assert result.drift["arrivals"]["drifted"] is True
     moved = {
@@ -109,8 +130,7 @@ def test_a_drifted_night_is_found_among_its_arrivals(home: Path, day: Callable[[
     assert ("new_word_share", "title") in moved
 
 
-def test_the_most_distant_products_are_named(home: Path, day: Callable[[int], str]) -> None:
-    nightly.fn("demo", [day(0)])
+def test_the_most_distant_products_are_named(opened: Path, day: Callable[[int], str]) -> None:
     odd = broken(day(1), lambda product: product | {"title": f"zxq vlo {product['title']}"})
     result = nightly.fn("demo", [odd])
     machine = json.loads(Path(result.reports["arrivals"]).with_suffix(".json").read_text())
@@ -125,10 +145,9 @@ def test_the_most_distant_products_are_named(home: Path, day: Callable[[int], st
 
 
 def test_drift_in_enough_monitorings_wants_a_new_model_and_says_so_in_sql(
-    home: Path, day: Callable[[int], str], declared: Callable[[str], None]
+    opened: Path, day: Callable[[int], str], declared: Callable[[str], None]
 ) -> None:
     declared("[retrain]\ndrift_batches = 2\npause_days = 0")
-    nightly.fn("demo", [day(0)])
     drifted = broken(day(40), lambda product: product | {"brand": "Never Seen"})
     first = nightly.fn("demo", [drifted])
     assert rule_of(first, "drift")["met"] is False
@@ -150,10 +169,9 @@ def rule_of(result: Any, name: str) -> dict[str, Any]:
     [("max_review_share = 0.01", "review share"), ("max_age_days = 0.00000001", "age")],
 )
 def test_each_rule_of_the_policy_is_reason_enough(
-    home: Path, day: Callable[[int], str], declared: Callable[[str], None], toml: str, name: str
+    opened: Path, day: Callable[[int], str], declared: Callable[[str], None], toml: str, name: str
 ) -> None:
     declared(f"[retrain]\n{toml}\npause_days = 0")
-    nightly.fn("demo", [day(0)])
     ingest.fn("demo", [day(3)])
     result = monitor.fn("demo")
     assert rule(result, name)["met"] is True
@@ -161,10 +179,9 @@ def test_each_rule_of_the_policy_is_reason_enough(
 
 
 def test_labels_that_turn_out_wrong_want_a_new_model(
-    home: Path, day: Callable[[int], str], declared: Callable[[str], None]
+    opened: Path, day: Callable[[int], str], declared: Callable[[str], None]
 ) -> None:
     declared("[retrain]\npause_days = 0")
-    nightly.fn("demo", [day(0)])
     labels = sorted({row["label"] for row in ask("SELECT DISTINCT label FROM predictions")})
     swapped = dict(zip(labels, [*labels[1:], labels[0]], strict=True))
     column = registry.load("demo").label.source_columns[0]
@@ -177,10 +194,9 @@ def test_labels_that_turn_out_wrong_want_a_new_model(
 
 
 def test_with_nothing_to_learn_or_within_the_pause_no_model_is_wanted(
-    home: Path, day: Callable[[int], str], declared: Callable[[str], None]
+    opened: Path, day: Callable[[int], str], declared: Callable[[str], None]
 ) -> None:
     declared("[retrain]\nmax_review_share = 0.01")
-    nightly.fn("demo", [day(0)])
     result = monitor.fn("demo")
     assert rule(result, "review share")["met"] is True
     assert rule(result, "new labels")["met"] is False
@@ -190,11 +206,9 @@ def test_with_nothing_to_learn_or_within_the_pause_no_model_is_wanted(
     assert "not now" in result.retraining["summary"]
 
 
-def test_nights_with_little_end_in_a_report_that_says_so(home: Path, tmp_path: Path, day: Callable[[int], str]) -> None:
-    source = day(0)
-    nightly.fn("demo", [source])
+def test_nights_with_little_end_in_a_report_that_says_so(opened: Path, tmp_path: Path) -> None:
     one = tmp_path / "one.jsonl"
-    one.write_text(json.dumps({"id": "only", "title": "brass lamp"}) + "\n")
+    one.write_text(json.dumps({"id": "only", "title": "brass lamp", "description": "to read by"}) + "\n")
     result = nightly.fn("demo", [str(one)])
     assert result.drift["arrivals"]["drifted"] is None
     assert "1 current rows" in result.drift["arrivals"]["summary"]
@@ -203,9 +217,8 @@ def test_nights_with_little_end_in_a_report_that_says_so(home: Path, tmp_path: P
     assert "no verdict" in Path(nothing.reports["arrivals"]).read_text()
 
 
-def test_a_model_of_an_earlier_version_is_compared_as_far_as_it_goes(home: Path, day: Callable[[int], str]) -> None:
+def test_a_model_of_an_earlier_version_is_compared_as_far_as_it_goes(opened: Path, day: Callable[[int], str]) -> None:
     """Its reference may lack columns, and it has no embedding."""
-    nightly.fn("demo", [day(0)])
     folder = get_home().models("demo") / "v1"
     content = json.loads((folder / "manifest.json").read_text())
     del content["embedding"]
@@ -219,10 +232,10 @@ def test_a_model_of_an_earlier_version_is_compared_as_far_as_it_goes(home: Path,
     assert "Products far from" not in page
 
 
+@pytest.mark.slow
 def test_the_detectors_are_tested_on_the_catalogues_own_products(
-    home: Path, aisle: Any, day: Callable[[int], str]
+    opened: Path, aisle: Any, day: Callable[[int], str]
 ) -> None:
-    nightly.fn("demo", [day(0)])
     code, out, err = aisle("monitor", "demo", "--self-test", "--trials", "10", "--json")
     assert code == 0, err
     found = json.loads(out)

@@ -36,6 +36,7 @@ VIEWS = (
     "trials",
     "runs",
     "drift",
+    "retraining",
     "labels",
     "policy",
 )
