@@ -18,9 +18,8 @@ __all__ = ["monitor", "run", "years"]
 SETS = {
     "myntra": "myntra/styles.csv",
     "amazon_india": "amazon_india/products.parquet",
-    "elo7": "elo7/products.csv",
 }
-"""Real sets with enough products to draw from, with and without brands."""
+"""Real sets with enough products to draw from, with keyword fields and without."""
 
 TRIALS = 100
 FEW_TRIALS = 10
