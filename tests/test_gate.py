@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import html
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
@@ -28,6 +31,7 @@ from classifier.model import Model, fit
 from classifier.recipes import resolve
 from core.settings import get_settings
 from reports.index import entries
+from tests.conftest import PROJECT
 from tests.products import shop
 from warehouse.home import get_home
 from warehouse.query import query
@@ -470,3 +474,27 @@ def test_a_champion_that_can_answer_no_more_is_replaced(
     assert after["promoted"]
     assert "champion v1 can answer no more: the model reads brand" in after["why"]
     get_settings.cache_clear()
+
+
+@pytest.mark.slow
+def test_under_prefect_the_checks_are_an_artifact_of_the_run(home: Path, day: str, told: Any, tmp_path: Path) -> None:
+    told("ingest", "demo", day)
+    told("train", "demo", "--recipe", "linear-fast")
+    script = """
+import json
+from core.orchestration import run_flow
+from flows.train import train
+result = run_flow(train, "demo", recipe="linear-fast", with_prefect=True)
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    (kept,) = [one for one in client.read_artifacts() if one.key == "gate-demo"]
+print(json.dumps({"gate": result.gate, "artifact": json.loads(kept.data), "said": kept.description}))
+"""
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["artifact"] == found["gate"]
+    assert "checks against champion v1" in found["said"]
