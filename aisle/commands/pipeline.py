@@ -74,7 +74,7 @@ def train(
     """Train a model, evaluate it, and let the gate decide.
 
     It learns from the labelled products outside the hold-out. The first model of a catalogue becomes champion;
-    a later one must not be worse on the same hold-out.
+    a later one has to be shown to be no worse, on hold-out rows that neither has seen.
     """
     overrides = _pairs(set_ or [])
     require(catalog)
