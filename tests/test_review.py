@@ -208,8 +208,9 @@ def test_the_same_file_again_changes_nothing(shelf: Path, aisle: Any) -> None:
     labels = ask("SELECT * FROM labels")
     again = told(aisle, "review", "import", labelled(shelf, *rows), "--by", "anna")
     assert [first[name] for name in ("rows", "skipped")] == [again[name] for name in ("rows", "skipped")] == [4, 1]
-    counts = [(one["stored"], one["unchanged"], one["repeated"]) for one in (first["catalogs"] + again["catalogs"])]
-    assert counts == [(2, 0, 1), (0, 2, 1)]
+    counted = ("stored", "unchanged", "repeated", "confirmed")
+    counts = [tuple(one[name] for name in counted) for one in (first["catalogs"] + again["catalogs"])]
+    assert counts == [(2, 0, 1, 1), (0, 2, 1, 0)]
     assert ask("SELECT * FROM labels") == labels
 
 

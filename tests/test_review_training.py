@@ -127,8 +127,8 @@ def test_unlabelled_products_that_the_model_has_not_met_come_first(market: Path,
 @pytest.mark.parametrize(
     ("label", "said"),
     [
-        ("Kitchen > Knifes", "did you mean Kitchen > Knives?"),
-        ("Kitchen>Pans", "did you mean Kitchen > Pans?"),
+        ("Kitchen > Knifes", "did you mean Kitchen > Knives"),
+        ("Kitchen>Pans", "did you mean Kitchen > Pans"),
         ("Kitchen", "the path goes on below it, for example Kitchen > Knives"),
         ("Kitchen > Pans > Woks", "a path has the levels main, sub"),
     ],
