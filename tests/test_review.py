@@ -112,6 +112,12 @@ def test_an_export_leaves_out_what_a_person_has_labelled_and_puts_copies_of_it_l
     assert pl.read_ndjson(shelf / "one.jsonl")["product_id"].to_list() == ["2"]
 
 
+def test_labelled_products_crowd_out_no_other(shelf: Path, aisle: Any) -> None:
+    stored.night([(f"0{n}", f"a toy of kind {n}?", "Toys") for n in range(30)])
+    told(aisle, "review", "export", "shelf", "--out", "one.jsonl", "--most", "1")
+    assert pl.read_ndjson(shelf / "one.jsonl")["known_label"].to_list() == [None]
+
+
 def test_nothing_in_review_is_a_file_without_rows(shelf: Path, aisle: Any) -> None:
     told(aisle, "review", "import", labelled(shelf, *(f"shelf,{n},Books,," for n in (1, 2, 4, 5))))
     assert told(aisle, "review", "export", "shelf", "--out", "none.csv")["rows"] == 0
