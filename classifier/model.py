@@ -31,7 +31,16 @@ if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
     from classifier.recipes import Recipe
 
-__all__ = ["PREDICTION", "Model", "fit", "label_codes", "no_words", "refit_thresholds", "vectoriser_of"]
+__all__ = [
+    "PREDICTION",
+    "Model",
+    "distinct_labels",
+    "fit",
+    "label_codes",
+    "no_words",
+    "refit_thresholds",
+    "vectoriser_of",
+]
 
 PREDICTION: dict[str, Any] = {
     "label": pl.String,
@@ -281,8 +290,8 @@ def no_words(spec: CatalogSpec, rows: int) -> NotEnoughLabels:
     )
 
 
-def label_codes(labelled: pl.DataFrame, spec: CatalogSpec) -> tuple[list[list[str]], NDArray[np.int64]]:
-    """Distinct labels, sorted, and the index of each row's.
+def distinct_labels(labelled: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
+    """Distinct labels, sorted.
 
     Raises:
         NotEnoughLabels, OneClass: these rows teach nothing.
@@ -301,6 +310,16 @@ def label_codes(labelled: pl.DataFrame, spec: CatalogSpec) -> tuple[list[list[st
             where=where,
             hint="a model needs at least two labels to tell apart",
         )
+    return distinct
+
+
+def label_codes(labelled: pl.DataFrame, spec: CatalogSpec) -> tuple[list[list[str]], NDArray[np.int64]]:
+    """Distinct labels, sorted, and the index of each row's.
+
+    Raises:
+        NotEnoughLabels, OneClass: these rows teach nothing.
+    """
+    distinct = distinct_labels(labelled, spec)
     codes = labelled.select(pl.col(KNOWN_PATH).list.join("\0").alias("key")).join(
         distinct.select(pl.col(KNOWN_PATH).list.join("\0").alias("key")).with_row_index("code"),
         on="key",

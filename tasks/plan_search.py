@@ -61,7 +61,7 @@ def plan_search(
     Trials that share their features stand together.
 
     Raises:
-        NotEnoughLabels: no product has a label.
+        NotEnoughLabels, OneClass: no product has a label, or they teach nothing.
         UnknownRecipe: no such recipe or parameter, or a space that cannot be used.
     """
     run = joined(run_id)

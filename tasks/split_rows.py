@@ -10,6 +10,7 @@ import polars as pl
 from catalogs import registry
 from catalogs.product import join_paths
 from classifier.holdout import holdout_mask
+from classifier.model import distinct_labels
 from classifier.recipes import Recipe, resolve
 from core.errors import NotEnoughLabels
 from core.orchestration import step
@@ -39,7 +40,8 @@ def split_rows(run_id: str, recipe: str | None, overrides: dict[str, str] | None
     """Labelled current products in first-seen order, split by a digest of their text; a prototype trains on all.
 
     Raises:
-        NotEnoughLabels: no product has a label.
+        NotEnoughLabels, OneClass: no product has a label, or those to train on teach nothing. Said here, before any
+            of them is looked at closer.
         UnknownRecipe: no such recipe or parameter.
     """
     run = joined(run_id)
@@ -52,7 +54,7 @@ def split_rows(run_id: str, recipe: str | None, overrides: dict[str, str] | None
             where=f"column {', '.join(spec.levels)}",
             hint=f"ingest a file with labels first: aisle ingest {run.catalog} SOURCE",
         )
-    if chosen.is_prototype:
-        return Split(chosen, rows, rows.clear())
-    held = holdout_mask(rows["text_hash"], spec.holdout.share)
-    return Split(chosen, rows.filter(~held), rows.filter(held))
+    held = holdout_mask(rows["text_hash"], 0.0 if chosen.is_prototype else spec.holdout.share)
+    split = Split(chosen, rows.filter(~held), rows.filter(held))
+    distinct_labels(split.train, spec)
+    return split

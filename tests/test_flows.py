@@ -33,6 +33,7 @@ from flows.monitor import monitor
 from flows.nightly import nightly
 from flows.score import score
 from flows.train import train
+from flows.tune import tune
 from tasks.split_rows import Split
 from tests.conftest import PROJECT
 from tests.products import shop
@@ -120,6 +121,20 @@ def test_training_shares_no_text_with_the_holdout(home: Path, day: str) -> None:
     assert split.holdout.height > 0
     assert not set(split.train["text_hash"]) & set(split.holdout["text_hash"])
     assert not set(split.train["product_id"]) & set(split.holdout["product_id"])
+
+
+def test_one_class_is_found_before_any_work_is_done(home: Path, tmp_path: Path) -> None:
+    from tasks.split_rows import split_rows
+    from warehouse.runs import open_run
+
+    source = tmp_path / "one.jsonl"
+    rows = [{"id": str(row), "title": f"red boots {row}", "description": "", "category": "Garden"} for row in range(50)]
+    source.write_text("\n".join(json.dumps(row) for row in rows))
+    ingest.fn("demo", [str(source)])
+    with open_run("demo", "train") as run, pytest.raises(OneClass, match="'Garden'"):
+        split_rows(run.run_id, None, None)
+    with pytest.raises(OneClass):  # not one failed trial after the other
+        tune.fn("demo")
 
 
 def test_a_label_alone_changes_the_digest_of_what_is_trained_on() -> None:
