@@ -211,9 +211,14 @@ def test_the_kill_switch_sends_everything_to_review_at_once(market: Path, aisle:
     assert "everything goes to review; 0 of 4,000 stored predictions are accepted" in out
     assert asked("SELECT DISTINCT decision, depth FROM predictions") == [{"decision": "review", "depth": 0}]
     assert asked("SELECT balanced, accepted FROM conservation") == [{"balanced": True, "accepted": 0}]
+    why = asked("SELECT label, reason FROM policy ORDER BY label")
+    assert all(row["reason"].startswith("everything goes to review; by threshold: ") for row in why)
+    assert published_policy(get_home(), CATALOG).select("label", "reason").sort("label").to_dicts() == why
+    assert why[0]["reason"] in aisle("policy", CATALOG, "--json")[1]
     assert aisle("policy", CATALOG, "--by-threshold")[0] == 0
     assert asked("SELECT count(*) AS n FROM predictions WHERE decision = 'accepted'") == before
     assert asked("SELECT count(*) AS n FROM predictions_history") == scored
+    assert not asked("SELECT label FROM policy WHERE reason LIKE 'everything%'")
 
 
 def test_another_target_acts_without_training_or_scoring(market: Path, aisle: Any) -> None:

@@ -56,8 +56,12 @@ def switch(run: Run, version: str, *, review_all: bool) -> None:
 
 
 def published_policy(home: Home, catalog: str) -> pl.DataFrame:
-    """The policy that the last recorded run left."""
-    return tables.read(home.table(catalog, "policy"), "policy", recorded(home, catalog).get("policy"))
+    """The policy that the last recorded run left; its reasons say when everything goes to review, as in the view."""
+    rows = tables.read(home.table(catalog, "policy"), "policy", recorded(home, catalog).get("policy"))
+    whatever = pl.concat_str(
+        pl.lit("everything goes to review"), "reason", separator="; by threshold: ", ignore_nulls=True
+    )
+    return rows.with_columns(pl.when("review_all").then(whatever).otherwise("reason").alias("reason"))
 
 
 def accepted_depth(confidence_path: Sequence[float], thresholds: Sequence[float | None]) -> int:
