@@ -24,6 +24,7 @@ from reports.findings import Findings, study_sentences
 from tasks.fit_model import Candidate
 from tasks.split_rows import Split
 from tasks.study_model import skipped
+from tests.commands import PROJECT
 from tests.products import shop as shop_products
 
 EVIL = '<img src="x" onerror="alert(1)">'
@@ -379,6 +380,14 @@ def test_the_shop_has_a_report_with_everything_in_it(shop):
     assert set(said["intervals"]) == {"accuracy", "macro_f1", "weighted_f1"}
     card = next(iter(Path(get_settings().home).glob("models/demo/*/card.md"))).read_text()
     assert all(sentence.partition("<")[0].partition("|")[0] in card for sentence in said["findings"])
+
+
+def test_every_file_that_a_run_and_a_model_leave_is_described(shop):
+    described = (PROJECT / "docs" / "homes.md").read_text()
+    home = Path(get_settings().home)
+    left = {path.name for folder in ("reports/demo/*/*", "models/demo/*/*") for path in home.glob(folder)}
+    assert {"evaluation.json", "label_issues.csv", "card.md"} < left
+    assert {name for name in left if f"`{name}`" not in described} == set()
 
 
 def test_a_long_training_is_studied_only_when_asked():
