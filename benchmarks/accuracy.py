@@ -59,6 +59,7 @@ def run(options: Options) -> Report:
             Column("seconds", "seconds", ",.0f"),
         ],
         charts=(("accuracy", "accuracy"), ("macro_f1", "macro F1")),
+        ours=("linear",),
     )
     for protocol in PROTOCOLS:
         if not protocol.is_there:

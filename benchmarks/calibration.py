@@ -51,6 +51,7 @@ def run(options: Options) -> Report:
             Column("kept", "repetitions that kept it"),
         ],
         charts=(("log_loss", "log loss"), ("ece", "expected calibration error")),
+        ours=(OURS,),
     )
     for protocol in PROTOCOLS:
         if protocol.name not in SETS:

@@ -51,6 +51,7 @@ class Report:
         columns: of the table, after the first, which names the way.
         rows: each with `way`; a rival that could not run says so in `status`.
         charts: columns that are drawn, with their headings.
+        ours: how the names of ways that are Aisle's begin, where not with its own name: their bars stand out.
         goals: what was to be reached.
         notes: what a reader has to know beside the figures.
     """
@@ -61,6 +62,7 @@ class Report:
     columns: Sequence[Column]
     rows: list[dict[str, Any]] = field(default_factory=list)
     charts: Sequence[tuple[str, str]] = ()
+    ours: Sequence[str] = ()
     goals: list[Goal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -95,7 +97,7 @@ def write(report: Report, folder: Path, machine: dict[str, Any]) -> None:
     (folder / f"{report.name}.md").write_text(_markdown(report, machine))
     forms = {column.key: column.form for column in report.columns}
     panels = [Panel(heading, key, forms.get(key, ",.0f")) for key, heading in report.charts]
-    (folder / f"{report.name}.svg").write_text(draw(report.title, report.rows, panels))
+    (folder / f"{report.name}.svg").write_text(draw(report.title, report.rows, panels, report.ours))
 
 
 def _markdown(report: Report, machine: dict[str, Any]) -> str:

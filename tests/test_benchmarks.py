@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import BENCHMARKS, RESULTS, main
+from benchmarks.chart import Panel, draw
 from benchmarks.results import Column, Report, write
 from tests.conftest import PROJECT
 
@@ -121,6 +122,23 @@ def test_a_rival_that_is_not_installed_is_named_loudly(tmp_path: Path):
     assert "| fastText | **not installed** |" in (tmp_path / "any.md").read_text()
     assert "| as fast as fastText | not measured | **not met** |" in (tmp_path / "any.md").read_text()
     assert "not installed" in (tmp_path / "any.svg").read_text()
+
+
+def test_a_chart_shows_every_name_whole_and_which_bars_are_ours():
+    ways = ("linear, without naive Bayes", "linear-fast", "plain words and bigrams")
+    rows = [{"way": f"{name}: {way}", "rate": 1.0} for name in ("newsgroups, stripped", "asos") for way in ways]
+    panel = Panel("products/s", "rate", ".1f")
+    names = [f"an ungrouped way with a name of many, many words: {end}" for end in ("one", "two")] + ["Aisle"]
+    for drawn, ours in (
+        (draw("Any", rows, [panel], ["linear"]), [True, True, False] * 2),
+        (draw("Any", [{"way": name, "rate": 1.0} for name in names], [panel]), [False, False, True]),
+    ):
+        picture = ET.fromstring(drawn)
+        texts = [text for text in picture.iter("{http://www.w3.org/2000/svg}text") if text.get("text-anchor") == "end"]
+        assert all(float(text.get("x", 0)) - 7 * len(text.text or "") > 0 for text in texts)
+        fills = [bar.get("fill") for bar in picture.iter("{http://www.w3.org/2000/svg}rect")][1:]
+        assert [fill == fills[ours.index(True)] for fill in fills] == ours
+    assert [text.text for text in ET.fromstring(draw("Any", rows, [panel])).iter()].count("asos") == 1
 
 
 def test_the_command_names_every_benchmark_and_refuses_others():
