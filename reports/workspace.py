@@ -125,10 +125,15 @@ def _read(path: Path, unusable: list[str]) -> SnapshotModel | None:
     from evidently.core.serialization import SnapshotModel
 
     try:
-        return SnapshotModel.parse_obj(json.loads(path.read_text(encoding="utf-8")))
+        snapshot = SnapshotModel.parse_obj(json.loads(path.read_text(encoding="utf-8")))
     except Exception as error:  # noqa: BLE001 - damaged, or of an Evidently that wrote them otherwise
         unusable.append(f"{path}: {type(error).__name__}")
         return None
+    for result in snapshot.metric_results.values():
+        # Runs differ in their thresholds, and the plots would have a line for each threshold, of one run.
+        if (location := getattr(result, "metric_value_location", None)) is not None:
+            location.metric.params.pop("threshold", None)
+    return snapshot
 
 
 def _dashboard(comparisons: list[str]) -> DashboardModel:
@@ -140,7 +145,7 @@ def _dashboard(comparisons: list[str]) -> DashboardModel:
         line_plot_panel(
             title=f"Drift: {comparison}",
             description="Distance of each measure from its reference, run by run",
-            values=[PanelMetric(metric="ValueDrift", tags=[comparison], legend="{{column}}")],
+            values=[PanelMetric(metric="ValueDrift", tags=[comparison])],
         )
         for comparison in comparisons
     ]

@@ -87,6 +87,18 @@ def test_the_ui_shows_recorded_runs_and_changes_nothing(shelves: Path) -> None:
         assert {tuple(one["tags"]) for one in shown} == {("shelf", "catalogue")}
         page = client.get(f"/api/projects/{project['id']}/{shown[0]['id']}/data").json()
         assert "title" in json.dumps(page)
+        of_interest = {
+            "tags": ["catalogue"],
+            "metadata": {},
+            "metric": "evidently:metric_v2:ValueDrift",
+            "metric_labels": {},
+        }
+        route = f"/api/v2/snapshots/{project['id']}/data_series_batch"
+        drawn = client.post(route, json={"series_filter": [of_interest]}).json()
+        assert [one["metadata"]["run_id"] for one in drawn["sources"]] == [run.run_id for run in runs[:2]]
+        lines = [line["params"]["column"] for line in drawn["series"]]
+        assert len(lines) == len(set(lines)) > 1, "a line a measure, through all runs"
+        assert {len(line["values"]) for line in drawn["series"]} == {2}
         assert client.delete(f"/api/projects/{project['id']}").status_code == 403
         assert client.post("/api/projects/", json={"name": "mine"}).status_code == 403
         with pytest.raises(httpx.TransportError):  # an address of this machine, and not the one that it listens on
