@@ -68,6 +68,12 @@ def listen(progress: Progress) -> Callable[[], None]:
     return lambda: _listeners.remove(progress)
 
 
+def tell_progress(step: str, done: int, total: int) -> None:
+    """Tell whoever listens how far a step is that works on its parts by itself."""
+    for progress in _listeners:
+        progress(step, done, total)
+
+
 def under_prefect() -> bool:
     """Whether a flow or task run is active here."""
     return FlowRunContext.get() is not None or TaskRunContext.get() is not None
@@ -126,8 +132,7 @@ class Step(Task[P, R]):
         return cast("R", result)
 
     def _told(self, result: Any, done: int, total: int) -> Any:
-        for progress in _listeners:
-            progress(str(self.name), done, total)
+        tell_progress(str(self.name), done, total)
         return result
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reports.drift import Comparison
     from reports.measures import Knowledge
 
-__all__ = ["FALSE_ALARMS", "POWER", "SIZES", "Trial", "World", "self_test"]
+__all__ = ["FALSE_ALARMS", "POWER", "SIZES", "Trial", "Way", "World", "self_test", "ways"]
 
 SIZES = (200, 2_000, 20_000)
 """Products in a batch."""
@@ -90,47 +90,65 @@ class Trial:
         return asdict(self)
 
 
-def self_test(
-    world: World,
-    trials: int,
-    *,
-    sizes: Sequence[int] = SIZES,
-    workers: int = 2,
-    told: Callable[[str], None] | None = None,
-) -> Iterator[Trial]:
-    """Try every way; each result as soon as it is there.
+@dataclass(frozen=True)
+class Way:
+    """One way of drawing or changing products, to be tried.
+
+    Attributes:
+        comparison: catalogue or arrivals.
+        drift: what is put in; None where nothing has changed.
+        drawn: how, or at which strength.
+        draw: gives reference and current.
+        trials: how often.
+    """
+
+    comparison: Comparison
+    drift: str | None
+    drawn: str
+    draw: Draw
+    trials: int
+
+
+def ways(world: World, trials: int, sizes: Sequence[int] = SIZES) -> list[Way]:
+    """Every way that the catalogue's fields, labels and number of products allow.
 
     Args:
         world: what is tested on.
         trials: of each way in which nothing has changed; two fifths of them of each injected drift.
         sizes: products in a batch; what the catalogue cannot fill twice is drawn with repetition, up to ten times.
-        workers: trials at once.
-        told: called with what is tried next.
     """
-    usable = [size for size in sizes if size <= 10 * world.pool.height and size >= world.spec.drift.min_rows]
-    with ThreadPoolExecutor(workers, thread_name_prefix="self-test") as workers_pool:
-        for size in usable:
-            for drawn, draw in _unchanged(world, size):
-                if drawn != "sample" and size > world.pool.height / 2:
-                    continue  # a range or a refresh is never larger than the pool: the size below says it
-                comparison: Comparison = "catalogue" if drawn == "sample" else "arrivals"
-                if told is not None:
-                    told(f"{comparison}, {size:,} products, {drawn}")
-                yield _tried(world, comparison, None, drawn, size, draw, trials, workers_pool)
-        few = max(trials * 2 // 5, 1)
-        size = min(_POWER_SIZE, max(world.pool.height // 2, 1))
-        for injection in injections(world.spec, world.pool):
-            comparisons: list[Comparison] = ["catalogue", "arrivals"] if injection.of_arrivals else ["catalogue"]
-            for comparison in comparisons:
-                if told is not None:
-                    told(f"{comparison}, {injection.name}")
-                draw = _injected(world, injection, comparison, size)
-                yield _tried(world, comparison, injection.name, injection.strength, size, draw, few, workers_pool)
+    height = world.pool.height
+    found = []
+    for size in sizes:
+        if not world.spec.drift.min_rows <= size <= 10 * height:
+            continue
+        found.append(Way("catalogue", None, "sample", partial(_sides, world, "catalogue", size), trials))
+        if size <= height / 2:  # a range or a refresh is never larger than that: the size below says it
+            found += [Way("arrivals", None, drawn, draw, trials) for drawn, draw in _increments(world, size)]
+    size, few = min(_POWER_SIZE, max(height // 2, 1)), max(trials * 2 // 5, 1)
+    for injection in injections(world.spec, world.pool):
+        comparisons: list[Comparison] = ["catalogue", "arrivals"] if injection.of_arrivals else ["catalogue"]
+        for comparison in comparisons:
+            draw = partial(_injected, world, injection, comparison, size)
+            found.append(Way(comparison, injection.name, injection.strength, draw, few))
+    return found
 
 
-def _unchanged(world: World, size: int) -> Iterator[tuple[str, Draw]]:
-    """Ways in which products are drawn when nothing has changed."""
-    yield "sample", partial(_sides, world, "catalogue", size)
+def self_test(world: World, wanted: Sequence[Way], workers: int = 2) -> Iterator[Trial]:
+    """Try every way; each result as soon as it is there.
+
+    Args:
+        world: what is tested on.
+        wanted: from `ways`.
+        workers: trials at once.
+    """
+    with ThreadPoolExecutor(workers, thread_name_prefix="self-test") as pool:
+        for way in wanted:
+            yield _tried(world, way, pool)
+
+
+def _increments(world: World, size: int) -> Iterator[tuple[str, Draw]]:
+    """How products come in when nothing has changed."""
     yield "at random", partial(_sides, world, "arrivals", size)
     keywords = [one.name for one in world.spec.fields if one.kind == "keyword"]
     for name, whole in [*((name, True) for name in keywords), (LABEL, False)]:
@@ -162,46 +180,40 @@ def _group(
     return pool[rng.permutation(rest)[: _REFERENCE_ROWS["arrivals"]]], pool[drawn]
 
 
-def _injected(world: World, injection: Injection, comparison: Comparison, size: int) -> Draw:
-    def draw(rng: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
-        reference, current = _sides(world, comparison, size, rng)
-        changed = injection.inject(current, rng)
-        return reference, world.answer(changed) if injection.answers else changed
+def _injected(
+    world: World, injection: Injection, comparison: Comparison, size: int, rng: np.random.Generator
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    reference, current = _sides(world, comparison, size, rng)
+    changed = injection.inject(current, rng)
+    return reference, world.answer(changed) if injection.answers else changed
 
-    return draw
 
+def _tried(world: World, way: Way, pool: ThreadPoolExecutor) -> Trial:
+    # Small ranges are judged as well: what is tested is the threshold, and not who is spared a verdict.
+    judging = world.spec.drift.model_copy(update={"min_rows": 1})
+    spec = world.spec.model_copy(update={"drift": judging})
 
-def _tried(
-    world: World,
-    comparison: Comparison,
-    injected: str | None,
-    drawn: str,
-    size: int,
-    draw: Draw,
-    trials: int,
-    workers: ThreadPoolExecutor,
-) -> Trial:
     def one(number: int) -> tuple[int, list[str]]:
-        reference, current = draw(np.random.default_rng([world.seed, number, size]))
+        reference, current = way.draw(np.random.default_rng([world.seed, number]))
         found = drift.compare(
             reference,
             current,
-            world.spec.model_copy(update={"drift": world.spec.drift.model_copy(update={"min_rows": 1})}),
-            comparison=comparison,
+            spec,
+            comparison=way.comparison,
             seed=world.seed + number,
-            most_rows=_REFERENCE_ROWS[comparison],
+            most_rows=_REFERENCE_ROWS[way.comparison],
             knowledge=world.knowledge,
             pictures=False,
         )
         return current.height, [drift.title(row) for row in found.scores.filter("drifted").iter_rows(named=True)]
 
-    found = list(workers.map(one, range(trials)))
+    found = list(pool.map(one, range(way.trials)))
     alarms = sum(bool(named) for _, named in found)
     names = pl.Series([name for _, named in found for name in named], dtype=pl.String)
-    share = alarms / trials
-    interval = wilson(share, trials) or (0.0, 1.0)
+    share = alarms / way.trials
+    interval = wilson(share, way.trials) or (0.0, 1.0)
     # A rate of false alarms just at its goal passes it in half of all tests: what is shown to be worse fails.
-    met = share >= POWER if injected else interval[0] <= FALSE_ALARMS
+    met = share >= POWER if way.drift else interval[0] <= FALSE_ALARMS
     rows = round(float(np.median([rows for rows, _ in found])))
     common = None if names.is_empty() else str(names.value_counts(sort=True).to_series(0)[0])
-    return Trial(comparison, injected, drawn, rows, trials, alarms, share, interval, met, common)
+    return Trial(way.comparison, way.drift, way.drawn, rows, way.trials, alarms, share, interval, met, common)

@@ -9,11 +9,11 @@ import polars as pl
 
 from catalogs import registry
 from classifier import artifact
-from core.orchestration import artifact_table, step
+from core.orchestration import artifact_table, step, tell_progress
 from core.settings import get_settings
 from reports import self_test_page
 from reports.measures import Knowledge
-from reports.self_test import SIZES, Trial, World, self_test
+from reports.self_test import SIZES, Trial, World, self_test, ways
 from warehouse import watched
 from warehouse.policy import decide
 from warehouse.registry import need_champion
@@ -62,7 +62,11 @@ def sample_products(run_id: str) -> Sampled:
 def try_detectors(sampled: Sampled, trials: int) -> tuple[list[Trial], Path]:
     """Try every way of drawing and changing products, and write the table; returns it with the page."""
     world = sampled.world
-    found = list(self_test(world, trials, workers=get_settings().workers))
+    wanted = ways(world, trials)
+    found = []
+    for tried in self_test(world, wanted, get_settings().workers):
+        found.append(tried)
+        tell_progress("try detectors", len(found), len(wanted))
     page = self_test_page.write(
         sampled.reports,
         found,
