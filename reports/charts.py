@@ -24,6 +24,8 @@ _SHAPES = (
     "M0-4.8l4.2 4.8-4.2 4.8-4.2-4.8z",
 )
 _TEXT = Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>')
+_NAME_WIDTH = 72
+_NAME = Markup('<text class="over" x="{}" y="{}" text-anchor="end">{}</text>')
 _STROKE = Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>')
 
 
@@ -102,18 +104,30 @@ def line_chart(lines: Sequence[Line], x: Axis, y: Axis, spoken: str, at: tuple[f
         raise ValueError(f"{len(lines)} lines cannot be told apart, {len(_DASHES)} can")
     parts = [*_grid(x, y)]
     if at is not None:
-        value, name = at
-        height = _place_y(value, y)
-        parts += [
-            _STROKE.format("ideal", LEFT, WIDTH - RIGHT, height, height),
-            _TEXT.format(WIDTH - RIGHT - 5, height - 4, "end", name),
-        ]
+        height = _place_y(at[0], y)
+        parts.append(_STROKE.format("ideal", LEFT, WIDTH - RIGHT, height, height))
     for number, line in enumerate(lines):
         parts.append(_drawn(line, number, x, y))
+    if at is not None:
+        parts.append(_NAME.format(*_free_place(lines, x, y, height), at[1]))
     drawn = Markup('<svg class="plot chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, HEIGHT, spoken, Markup("").join(parts)
     )
     return drawn if len(lines) < 2 else drawn + _legend(lines)
+
+
+def _free_place(lines: Sequence[Line], x: Axis, y: Axis, height: float) -> tuple[float, float]:
+    """Where a name stands beside a dashed line: on its right if it can, where the fewest points are under it."""
+    points = [(_place_x(one, x), _place_y(other, y)) for line in lines for one, other in line.points]
+    starts = (WIDTH - RIGHT - 5 - _NAME_WIDTH, (LEFT + WIDTH - RIGHT - _NAME_WIDTH) / 2, LEFT + 5)
+    places = [(start, height + down) for start in starts for down in (-4, 13)]
+
+    def covered(place: tuple[float, float]) -> int:
+        left, base = place
+        return sum(left - 2 <= one <= left + _NAME_WIDTH and base - 12 <= other <= base + 5 for one, other in points)
+
+    left, base = min(places, key=covered)
+    return left + _NAME_WIDTH, base
 
 
 def range_bar(low: float, value: float, high: float, reference: float, least: float) -> Markup:

@@ -307,6 +307,11 @@ def test_every_chart_stands_beside_a_table_and_tells_its_lines_apart_without_col
     assert "too few" in page.text
 
 
+def test_an_interval_is_not_rounded_to_certainty(tmp_path):
+    surest = pl.DataFrame({"level": ["aisle"], "bin": [9], "confidence": [0.999], "accuracy": [1.0], "count": [795]})
+    assert "0.999 1.000 0.995 to 1.000 795" in Page(written(tmp_path, reliability=surest).read_text()).text
+
+
 def test_findings_are_escaped_and_the_page_still_needs_nothing_but_itself(tmp_path):
     html = written(tmp_path, found=found()).read_text()
     page = Page(html)
