@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-PATIENCE_S = 180.0
+PATIENCE_S = 300.0
 
 Environment = dict[str, str]
 
@@ -63,7 +63,7 @@ def prefect(words: str, folder: Path, environment: Environment) -> str:
     return done.stdout + done.stderr
 
 
-def ask(environment: Environment, route: str, body: dict[str, Any]) -> Any:
+def ask(environment: Environment, route: str, body: Any) -> Any:
     """What the server answers to a POST."""
     answer = httpx.post(f"{environment['PREFECT_API_URL']}/{route}", json=body, timeout=30)
     assert answer.is_success, answer.text

@@ -106,8 +106,8 @@ def test_the_ui_shows_recorded_runs_and_changes_nothing(shelves: Path) -> None:
         assert client.get("/", headers={"Host": "elsewhere.example"}).status_code == 400
         assert '<div id="root">' in client.get("/").text
 
-    with served("--runs", "1") as (client, said):
-        assert said["shown"] == {"shelf": 1}
+    with served("--runs", "2") as (client, said):
+        assert said["shown"] == {"shelf": 1}, "of the newest two, one is damaged"
         (same,) = client.get("/api/projects/").json()
         assert same["id"] == project["id"], "an address in the UI holds"
 
