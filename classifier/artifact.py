@@ -30,7 +30,6 @@ import polars as pl
 from catalogs.spec import CatalogSpec
 from classifier.calibration import Calibration, Curve
 from classifier.card import render_card
-from classifier.embedding import Embedding
 from classifier.model import Model, vectoriser_of
 from classifier.recipes import Recipe
 from classifier.tree import Tree
@@ -38,6 +37,8 @@ from core.errors import ArtifactDamaged, ModelError
 
 if TYPE_CHECKING:
     from sklearn.isotonic import IsotonicRegression
+
+    from classifier.embedding import Embedding
 
 __all__ = [
     "SCHEMA",
@@ -159,6 +160,8 @@ def embedding(folder: Path) -> Embedding | None:
     Raises:
         ArtifactDamaged: its manifest cannot be used.
     """
+    from classifier.embedding import Embedding  # it imports scikit-learn, which an API does not need
+
     about = manifest(folder).get("embedding")
     return None if about is None else Embedding.load(folder / "embedding", about)
 
