@@ -17,9 +17,11 @@ from benchmarks import (
     drift,
     fields,
     gate,
+    incremental,
     labels,
     paths,
     review,
+    runners,
     single,
     solvers,
     training,
@@ -44,6 +46,8 @@ BENCHMARKS: dict[str, tuple[Callable[[Options], Report], str]] = {
     "training": (training.run, "`aisle train` beside scikit-learn and fastText (1.25 million products)"),
     "api": (api.run, "requests a second of `aisle serve`, its latency, memory and start, beside FastAPI + joblib"),
     "bulk": (bulk.run, "a file to predictions in SQL, and the peak memory (1.25 million products)"),
+    "incremental": (incremental.run, "a file of which 1 % changed, and a rollback (1.25 million products)"),
+    "runners": (runners.run, "scoring by threads, processes and a local Dask cluster"),
 }
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -54,7 +54,14 @@ class Measured:
     repeats: int
 
 
-def measured(job: Job, arguments: dict[str, Any], *, repeats: int = 1, home: Path | None = None) -> Measured:
+def measured(
+    job: Job,
+    arguments: dict[str, Any],
+    *,
+    repeats: int = 1,
+    home: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Measured:
     """Run a job of a module of benchmarks, by its name, in a new process on CORES cores.
 
     Args:
@@ -62,16 +69,20 @@ def measured(job: Job, arguments: dict[str, Any], *, repeats: int = 1, home: Pat
         arguments: what it is called with; paths go as text, the rest must mean the same as JSON.
         repeats: times to run it; the run with the median seconds is reported.
         home: AISLE_HOME of the process.
+        settings: other AISLE_* variables of it; it has none of this process's.
 
     Raises:
         JobFailed: it ended with an error.
     """
-    runs = [_run(f"{job.__module__}:{job.__qualname__}", arguments, home) for _ in range(repeats)]
+    runs = [
+        _run(f"{job.__module__}:{job.__qualname__}", arguments, _environment(home, settings or {}))
+        for _ in range(repeats)
+    ]
     runs.sort(key=lambda run: float(run["seconds"]))
     return Measured(**runs[len(runs) // 2], repeats=repeats)
 
 
-def _run(job: str, arguments: dict[str, Any], home: Path | None) -> dict[str, Any]:
+def _run(job: str, arguments: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         answer = Path(folder) / "answer.json"
         request = {"job": job, "arguments": arguments, "answer": str(answer), "asked_at": time.time()}
@@ -81,7 +92,7 @@ def _run(job: str, arguments: dict[str, Any], home: Path | None) -> dict[str, An
             capture_output=True,
             text=True,
             cwd=_PROJECT,
-            env=_environment(home),
+            env=environment,
             check=False,
         )
         if done.returncode or not answer.exists():
@@ -90,7 +101,7 @@ def _run(job: str, arguments: dict[str, Any], home: Path | None) -> dict[str, An
         return found
 
 
-def _environment(home: Path | None) -> dict[str, str]:
+def _environment(home: Path | None, settings: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AISLE_", "PREFECT_", "MLFLOW_"))}
     own = {} if home is None else {"AISLE_HOME": str(home)}
-    return kept | dict.fromkeys(_THREADS, str(CORES)) | own
+    return kept | dict.fromkeys(_THREADS, str(CORES)) | own | dict(settings)

@@ -9,9 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Work
+from benchmarks.memory import held_by_all
 from benchmarks.products import canonical
 
-__all__ = ["ingest_and_score", "label", "night", "prepare", "self_test", "train"]
+__all__ = [
+    "ingest_and_score",
+    "label",
+    "night",
+    "prepare",
+    "promote_and_score",
+    "publish",
+    "rollback",
+    "score",
+    "self_test",
+    "store",
+    "train",
+]
 
 
 _MODULES = (
@@ -104,6 +117,70 @@ def ingest_and_score(source: str, catalog: str) -> Work:
             "ingest_s": between - before,
             "score_s": after - between,
         }
+
+    return work
+
+
+def store(source: str, catalog: str) -> Work:
+    """Store a file, and score nothing."""
+    from flows.ingest import ingest
+
+    def work() -> dict[str, Any]:
+        return {"rows": ingest.fn(catalog, [source]).rows["read"]}
+
+    return work
+
+
+def score(catalog: str) -> Work:
+    """Score what has no answer; the peak is that of this process and all that it starts, together."""
+    _ready()
+    from flows.score import score as flow
+
+    def work() -> dict[str, Any]:
+        with held_by_all() as held:
+            scored = flow.fn(catalog).rows["scored"]
+        return {"rows": scored, "scored": scored, "peak_mib": held.peak_mib}
+
+    return work
+
+
+def promote_and_score(catalog: str, version: str) -> Work:
+    """Have another model answer for every product: `aisle models promote`, then `aisle score`."""
+    _ready()
+    from aisle.commands.models import promote
+    from flows.score import score as flow
+
+    def work() -> dict[str, Any]:
+        promote(catalog, version)
+        before = time.perf_counter()
+        scored = flow.fn(catalog).rows["scored"]
+        return {"rows": scored, "scored": scored, "score_s": time.perf_counter() - before}
+
+    return work
+
+
+def rollback(catalog: str) -> Work:
+    """`aisle models rollback`, imports included: who gives it waits for them."""
+
+    def work() -> dict[str, Any]:
+        from aisle.commands import models
+
+        models.rollback(catalog, as_json_=True)
+        return {}
+
+    return work
+
+
+def publish() -> Work:
+    """The last act of every run: `warehouse.duckdb` is built beside and renamed into place."""
+    from warehouse.home import get_home
+    from warehouse.publish import publish as build
+
+    build(get_home())  # what it loads on its way is no part of the time
+
+    def work() -> dict[str, Any]:
+        build(get_home())
+        return {}
 
     return work
 

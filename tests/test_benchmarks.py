@@ -40,6 +40,15 @@ PROMISED = {
         "plain: linear-fast's features",
         "plain: linear's features",
     ],
+    "incremental": [
+        "first run",
+        "1 % changed",
+        "the same file again",
+        "another champion: all scored again",
+        "aisle models rollback",
+        "publish alone",
+    ],
+    "runners": ["threads", "processes", "dask"],
     "labels": [
         "Aisle linear-fast",
         "Aisle linear-fast, one text",
@@ -104,6 +113,10 @@ def test_each_promised_row_is_measured_or_says_why_it_is_not(name: str, tmp_path
         assert max(row.get("difference", 0) for row in rows.values()) <= 1e-6
     if name == "bulk":
         assert rows["Aisle linear-fast, 400"]["answered"] >= ROWS * 0.9
+    if name == "incremental":
+        assert 0 < rows["1 % changed"]["scored"] <= ROWS * 0.05
+        assert rows["the same file again"]["scored"] == 0
+        assert rows["another champion: all scored again"]["scored"] > ROWS * 0.9
     if name in {"labels", "training"}:
         assert rows["Aisle linear-fast"]["accuracy"] > 0.5
     assert {"cores_used", "memory_gib", "python", "libraries", "date"} <= set(found["machine"])
