@@ -17,7 +17,7 @@ from benchmarks.results import Column, Report
 __all__ = ["run"]
 
 ROWS = 1_250_000
-TAUGHT_ROWS = 200_000
+TAUGHT_ROWS = 50_000
 """Products that both models have learnt from; they are stored and scored before the first run."""
 CHANGED_SHARE = 0.01
 RECIPES = ("linear", "linear-fast")
