@@ -191,8 +191,9 @@ def test_the_same_run_again_does_nothing_and_says_so(shop: Path, aisle: Any):
     assert code == 0
     assert {"catalog", "run_id", "rows", "model", "drift", "reports"} <= set(result)
     assert {"version", "accuracy", "macro_f1"} <= set(result["model"])
-    assert result["drift"]["drifted"] is None, "too few products for a verdict: not the same as no drift"
-    assert result["drift"]["summary"].startswith("No verdict")
+    assert result["drift"]["drifted"] is False
+    assert result["drift"]["arrivals"]["drifted"] is None, "nothing came in: not the same as no drift"
+    assert result["drift"]["arrivals"]["summary"].startswith("No verdict")
     assert rows["accepted"] == rows["review"] == rows["pending"] == rows["removed"] == rows["scored"] == 0
     assert rows["rejected"] + rows["repeated"] + rows["unchanged"] == rows["read"] == ROWS
     _, out, _ = aisle("run", "demo", str(shop))

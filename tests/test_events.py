@@ -223,7 +223,7 @@ def test_a_new_champion_and_a_refused_challenger_are_told(told: list[tuple[Event
         ("aisle.model.promoted", "v1 is champion of shelf: the first"),
         ("aisle.challenger.refused", "v2 of shelf was refused: macro F1 0.1, champion v1 0.9"),
         ("aisle.model.promoted", "v2 is champion of shelf: better on toys"),
-        ("aisle.model.promoted", "v1 is champion of shelf"),
+        ("aisle.model.promoted", "v1 is champion of shelf: rolled back from v2"),
     ]
     assert told[1][0].facts == {
         "version": "v2",
