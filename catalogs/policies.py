@@ -100,7 +100,7 @@ class RetrainSpec(Part):
     """When a new model is wanted. Any of the first four is reason enough; the last two hold it back.
 
     Attributes:
-        drift_batches: drift in so many monitorings one after another; 0: drift alone is no reason.
+        drift_batches: drift with so many batches one after another; 0: drift alone is no reason.
         max_review_share: a larger share of the current predictions is in review.
         max_accuracy_loss: products whose label the model had not learnt are right less often than their confidences
             say, by more than this and by more than chance.

@@ -115,7 +115,8 @@ def fit_embedding(frame: pl.DataFrame, fields: list[str], seed: int) -> Embeddin
         seed: of the sample, the decomposition and the clusters.
     """
     texts = _texts(frame.sample(min(frame.height, 2 * FITTED_ROWS), seed=seed, shuffle=True), fields)
-    texts = texts.filter(texts.str.len_chars() > 0)
+    # Copies of a text on both sides would make the limits those of fitted products.
+    texts = texts.filter(texts.str.len_chars() > 0).unique(maintain_order=True)
     fitted = texts.head(min(FITTED_ROWS, max(len(texts) * 2 // 3, 1)))
     others = texts.tail(max(len(texts) - len(fitted), 1)) if len(texts) else texts
     vectoriser = _vectoriser(2)

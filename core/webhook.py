@@ -77,14 +77,16 @@ def _judge(answer: httpx.Response) -> tuple[str | None, bool]:
 
 
 class _WithoutAddress(logging.Filter):
-    """Drops what names one address."""
+    """Drops what names one address, as it was given or as httpx writes it: the host in small letters, and so on."""
 
     def __init__(self, address: str) -> None:
         super().__init__()
         self.address = address
+        self.written = {address, str(httpx.URL(address))}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return self.address not in record.getMessage()
+        said = record.getMessage()
+        return not any(address in said for address in self.written)
 
 
 def _keep_out_of_logs(address: str) -> None:

@@ -35,8 +35,8 @@ _AT_ONCE = 64
 # A range of fewer products is joined by others: of a handful, every mix is unlike everything.
 _LEAST_ROWS = 100
 
-DRAWN = 60
-"""Increments of each kind: enough to say what one in twenty of the next will pass."""
+DRAWN = 80
+"""Increments of each kind: half of them say what one in twenty reaches of each measure, half of all together."""
 
 
 @dataclass(frozen=True)
@@ -163,11 +163,14 @@ def thresholds(scores: Floats, least: Sequence[float], kinds: Sequence[str], fal
         false_alarms: share of ordinary increments that may raise an alarm.
     """
     found = np.nan_to_num(scores, nan=0.0)
-    of_kind = {kind: np.flatnonzero(np.array(kinds) == kind) for kind in dict.fromkeys(kinds)}
-    scale = np.array([max((_high(row[own], false_alarms) for own in of_kind.values()), default=0.0) for row in found])
+    of_kind = [np.flatnonzero(np.array(kinds) == kind) for kind in dict.fromkeys(kinds)]
+    # The factor comes from increments that had no part in the scales: as the next one has none.
+    scaled = [own[0::2] for own in of_kind]
+    judged = [own[1::2] for own in of_kind if len(own) > 1]
+    scale = np.array([max((_high(row[own], false_alarms) for own in scaled), default=0.0) for row in found])
     scale = np.maximum(scale, np.asarray(least))
     oddest = (found / scale[:, None]).max(axis=0, initial=0.0)
-    factor = max([1.0, *(_high(oddest[own], false_alarms) for own in of_kind.values())])
+    factor = max([1.0, *(_high(oddest[own], false_alarms) for own in judged)])
     return [float(one) for one in scale * factor]
 
 

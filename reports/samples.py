@@ -229,8 +229,9 @@ class Bags:
 
     def null(self, method: Method, *, shuffles: int, rng: np.random.Generator) -> Floats:
         """The mixes after shuffling whole rows."""
-        n_current = self.bags.shape[0] - self.n_reference
-        return null_of_bags(method, self.bags, n_current, shuffles=shuffles, rng=rng)
+        # Rows without entries are not dealt: a side could be left with nothing to compare.
+        held = self.bags[np.diff(self.bags.indptr) > 0]
+        return null_of_bags(method, held, self.sizes[1], shuffles=shuffles, rng=rng)
 
     def counted(self, method: Method) -> Counted:
         """Each row's entries."""

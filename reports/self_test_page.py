@@ -10,7 +10,7 @@ from pathlib import Path
 from reports import page
 from reports.self_test import FALSE_ALARMS, POWER, Trial
 
-__all__ = ["said", "write"]
+__all__ = ["met", "said", "write"]
 
 
 def write(
@@ -44,7 +44,7 @@ def write(
         "time": made_at.isoformat(timespec="seconds"),
         "model_version": model_version,
         "verdict": said(trials),
-        "tone": "good" if all(trial.met for trial in trials) else "review",
+        "tone": "good" if met(trials) else "review",
         "pool": pool,
         "seed": seed,
         "trials": [trial.as_dict() for trial in trials],
@@ -57,15 +57,22 @@ def write(
         facts=[("Catalogue", catalog), ("Model", model_version), ("Run", run_id), ("Products", page.number(pool))],
         made_at=made_at,
         verdict=said(trials),
-        met=all(trial.met for trial in trials),
+        met=met(trials),
         unchanged=[trial for trial in trials if trial.drift is None],
         changed=[trial for trial in trials if trial.drift is not None],
         left_out=[size for size in sizes if size > 10 * pool],
+        small=[size for size in sizes if pool / 2 < size <= 10 * pool],
         pool=pool,
         seed=seed,
         false_alarms=FALSE_ALARMS,
         power=POWER,
     )
+
+
+def met(trials: Sequence[Trial]) -> bool:
+    """Whether all goals were reached; not where either half could not be tried at all."""
+    tried = {trial.drift is None for trial in trials}
+    return tried == {True, False} and all(trial.met for trial in trials)
 
 
 def said(trials: Sequence[Trial]) -> str:

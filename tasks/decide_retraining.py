@@ -15,6 +15,7 @@ from core.orchestration import artifact_table, step
 from reports.page import share
 from warehouse import columns, tables
 from warehouse.places import places
+from warehouse.policy import reviewing_all
 from warehouse.registry import ModelRecord, champion, last_training, trained_at
 from warehouse.runs import Run, announce, joined
 from warehouse.watched import labelled_accuracy, new_labels
@@ -91,24 +92,29 @@ def _keep(run: Run, model: ModelRecord, found: Retraining) -> None:
 
 
 def _drift(run: Run, spec: CatalogSpec, model: ModelRecord) -> Rule:
-    """How many monitorings of this champion in a row, up to now, found drift; those without a verdict do not count."""
+    """How many batches in a row, up to now, came with drift; a look at what was looked at before adds no evidence."""
     limit = spec.retrain.drift_batches
+    brought_in = pl.col("n_current").filter(pl.col("comparison") == "arrivals").max().alias("brought_in")
     looks = (
         run.read("drift")
         .filter(pl.col("model_version") == model.version)
-        .drop_nulls("drifted")
         .group_by("run_id")
-        .agg(pl.col("drifted").any(), pl.col("measured_at").max())
+        .agg(
+            pl.col("drifted").any(), pl.col("drifted").count().alias("judged"), pl.col("measured_at").max(), brought_in
+        )
+        .filter(pl.col("judged") > 0, pl.col("brought_in") > 0)
         .sort("measured_at", descending=True)
     )
     in_a_row = int(looks["drifted"].cast(pl.Int64).cum_prod().sum())
-    times = "monitoring" if in_a_row == 1 else "monitorings"
+    times = "batch" if in_a_row == 1 else "batches"
     met = bool(limit) and in_a_row >= limit
-    return Rule("drift", in_a_row, limit or None, met, f"drift in {in_a_row} {times} in a row ({_of(limit or None)})")
+    return Rule("drift", in_a_row, limit or None, met, f"drift with {in_a_row} {times} in a row ({_of(limit or None)})")
 
 
 def _review(run: Run, spec: CatalogSpec) -> Rule:
     now, limit = places(run), spec.retrain.max_review_share
+    if reviewing_all(run):
+        return Rule("review share", None, limit, met=False, why="everything is sent to review, by the policy's switch")
     answered = now["accepted"] + now["review"]
     value = now["review"] / answered if answered else None
     met = limit is not None and value is not None and value > limit

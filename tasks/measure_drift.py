@@ -71,7 +71,7 @@ def measure_drift(run_id: str, comparison: Comparison) -> Seen:
 def _whole_catalogue(run: Run, spec: CatalogSpec, model: ModelRecord) -> DriftResult:
     seed, most = get_settings().seed, MOST_ROWS["catalogue"]
     reference = artifact.reference(model.folder)
-    current = watched.current_rows(run, spec, most, seed)
+    current = watched.current_rows(run, spec, most, seed, model)
     return drift.compare(
         pl.DataFrame() if reference is None else reference,
         _decided(run, model, current),

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from reports.self_test_page import said
+from reports.self_test_page import met, said
 from tasks.as_dict import AsDict
 
 if TYPE_CHECKING:
@@ -72,14 +72,14 @@ class SelfTestResult(AsDict):
     reports: dict[str, str]
 
     @classmethod
-    def of(cls, sampled: Sampled, tested: list[Trial], page: Path) -> Self:
+    def of(cls, run: Run, sampled: Sampled, tested: list[Trial], reports: dict[str, str]) -> Self:
         """From what the steps found."""
         return cls(
-            catalog=sampled.catalog,
-            run_id=sampled.run_id,
-            met=all(trial.met for trial in tested),
+            catalog=run.catalog,
+            run_id=run.run_id,
+            met=met(tested),
             summary=said(tested),
             products=sampled.world.pool.height,
             trials=[trial.as_dict() for trial in tested],
-            reports={"self-test": str(page)},
+            reports=reports,
         )

@@ -25,7 +25,7 @@ from tasks.fit_model import Candidate
 from tasks.split_rows import Split
 from tasks.study_model import Studies
 from warehouse import registry
-from warehouse.policy import decide, set_policy
+from warehouse.policy import decide, reviewing_all, set_policy
 from warehouse.registry import ModelRecord, Trained
 from warehouse.runs import Run, joined
 from warehouse.watched import current_rows
@@ -75,7 +75,9 @@ def register_model(
         "intervals": evaluation.intervals,
         "findings": sentences(found),
     }
-    set_policy(run, spec.accept, version, candidate.model.thresholds)
+    # Who has sent everything to review means whatever answers, not one version.
+    accept = spec.accept.model_copy(update={"review_all": spec.accept.review_all or reviewing_all(run)})
+    set_policy(run, accept, version, candidate.model.thresholds)
     reference = _reference(run, spec, candidate.model, version)
     digest = save(candidate.model, folder, facts, reference, embedding)
     record = registry.register(
@@ -111,9 +113,10 @@ def register_model(
 
 def _reference(run: Run, spec: CatalogSpec, model: Model, version: str) -> pl.DataFrame:
     """Products that the model has not learnt from, with its answers; none of a prototype, which learns from all."""
-    unseen = current_rows(run, spec, REFERENCE_ROWS, get_settings().seed, scored=False)
+    unseen = current_rows(run, spec, REFERENCE_ROWS, get_settings().seed)
     if model.recipe.is_prototype:
         unseen = unseen.clear()
+    unseen = unseen.drop("label", "label_path", "confidence", "confidence_path")
     answers = model.predict(unseen, reasons=False).select("label", "label_path", "confidence", "confidence_path")
     answered = unseen.select("product_id", "known_path", *spec.field_names).hstack(answers)
     decided = decide(answered, run.read("policy"), version)

@@ -25,12 +25,9 @@ MOST_ROWS = 60_000
 
 @dataclass(frozen=True)
 class Sampled:
-    """What detectors are tested on, and where the page goes."""
+    """What detectors are tested on, and whose answers."""
 
     world: World
-    reports: Path
-    catalog: str
-    run_id: str
     model_version: str
 
 
@@ -52,31 +49,35 @@ def sample_products(run_id: str) -> Sampled:
         decided = decide(given, policy, record.version)["decision"]
         return frame.with_columns(*given.get_columns(), decided)
 
-    pool = answer(watched.current_rows(run, spec, MOST_ROWS, seed, scored=False))
+    pool = answer(watched.current_rows(run, spec, MOST_ROWS, seed, record))
     knowledge = Knowledge(artifact.vocabulary(record.folder), artifact.embedding(record.folder))
     world = World(spec, pool, knowledge, answer, seed)
-    return Sampled(world, run.reports, run.catalog, run_id, record.version)
+    return Sampled(world, record.version)
 
 
 @step("try detectors")
-def try_detectors(sampled: Sampled, trials: int) -> tuple[list[Trial], Path]:
-    """Try every way of drawing and changing products, and write the table; returns it with the page."""
-    world = sampled.world
-    wanted = ways(world, trials)
-    found = []
-    for tried in self_test(world, wanted, get_settings().workers):
+def try_detectors(sampled: Sampled, trials: int) -> list[Trial]:
+    """Try every way of drawing and changing products."""
+    wanted = ways(sampled.world, trials)
+    found: list[Trial] = []
+    for tried in self_test(sampled.world, wanted, get_settings().workers):
         found.append(tried)
         tell_progress("try detectors", len(found), len(wanted))
-    page = self_test_page.write(
-        sampled.reports,
-        found,
-        catalog=sampled.catalog,
-        run_id=sampled.run_id,
+    return found
+
+
+@step("write self-test")
+def write_self_test(run_id: str, sampled: Sampled, tested: list[Trial]) -> Path:
+    """Write the table; returns its page."""
+    run = joined(run_id)
+    artifact_table(f"self-test-{run.catalog}", [trial.as_dict() for trial in tested], "Drift detectors, tested")
+    return self_test_page.write(
+        run.reports,
+        tested,
+        catalog=run.catalog,
+        run_id=run_id,
         model_version=sampled.model_version,
-        pool=world.pool.height,
+        pool=sampled.world.pool.height,
         sizes=SIZES,
-        seed=world.seed,
+        seed=sampled.world.seed,
     )
-    shown = [trial.as_dict() for trial in found]
-    artifact_table(f"self-test-{sampled.catalog}", shown, "Drift detectors, tested")
-    return found, page

@@ -13,6 +13,7 @@ from catalogs.product import join_path
 from warehouse import columns, tables
 from warehouse.home import Home
 from warehouse.recorded import recorded
+from warehouse.registry import champion
 from warehouse.runs import Run
 
 ASKED = ("label", "label_path", "confidence", "confidence_path")
@@ -53,6 +54,13 @@ def switch(run: Run, version: str, *, review_all: bool) -> None:
         pl.when(changed).then(pl.lit(run.run_id)).otherwise("run_id").alias("run_id"),
     )
     run.overwrite("policy", rows)
+
+
+def reviewing_all(run: Run) -> bool:
+    """Whether everything that the champion says goes to review."""
+    model = champion(run)
+    own = run.read("policy").filter(pl.col("model_version") == ("" if model is None else model.version))
+    return bool(own["review_all"].any())
 
 
 def published_policy(home: Home, catalog: str) -> pl.DataFrame:
