@@ -178,7 +178,7 @@ def compare(
 
 def _ordinary(pool: pl.DataFrame, rows: int, spec: CatalogSpec, seed: int) -> tuple[increments.Increments, str]:
     """Increments that are drawn from what came before, and a note on how."""
-    ranges = [one.name for one in spec.fields if one.kind == "keyword" and one.name in pool.columns]
+    ranges = increments.range_fields((one.name for one in spec.fields if one.kind == "keyword"), pool)
     drawn = increments.draw(pool, ranges, LABEL if LABEL in pool.columns else None, rows, seed)
     kinds = ", ".join(dict.fromkeys(drawn.kinds))
     return drawn, f"Thresholds are what {drawn.number:,} increments of earlier arrivals reach: {kinds} (seed {seed})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,7 +22,7 @@ from reports.distances import Floats
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-__all__ = ["Increments", "draw", "groups", "thresholds"]
+__all__ = ["Increments", "draw", "groups", "range_fields", "thresholds"]
 
 Places: TypeAlias = NDArray[np.int64]
 """Row numbers."""
@@ -32,6 +32,8 @@ Counted: TypeAlias = "tuple[sp.csr_array, Callable[[Floats, Floats], Floats]]"
 
 # Increments counted at once: each takes a float for every category, of which there may be tens of thousands.
 _AT_ONCE = 64
+# A field of fewer values has no ranges: what is new would be a good part of the world, and no two parts are alike.
+_LEAST_VALUES = 20
 # A range of fewer products is joined by others: of a handful, every mix is unlike everything.
 _LEAST_ROWS = 100
 
@@ -86,6 +88,11 @@ class Increments:
                 )
             )
         return np.concatenate(found, axis=1)
+
+
+def range_fields(fields: Iterable[str], pool: pl.DataFrame) -> list[str]:
+    """Those of the fields that products come in ranges of, such as brands: columns with many values."""
+    return [name for name in fields if name in pool.columns and pool[name].drop_nulls().n_unique() >= _LEAST_VALUES]
 
 
 def draw(pool: pl.DataFrame, ranges: Sequence[str], refreshed: str | None, rows: int, seed: int) -> Increments:

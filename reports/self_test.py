@@ -150,7 +150,7 @@ def self_test(world: World, wanted: Sequence[Way], workers: int = 2) -> Iterator
 def _increments(world: World, size: int) -> Iterator[tuple[str, Draw]]:
     """How products come in when nothing has changed."""
     yield "at random", partial(_sides, world, "arrivals", size)
-    keywords = [one.name for one in world.spec.fields if one.kind == "keyword"]
+    keywords = increments.range_fields((one.name for one in world.spec.fields if one.kind == "keyword"), world.pool)
     for name, whole in [*((name, True) for name in keywords), (LABEL, False)]:
         if next(increments.groups(world.pool[name], np.random.default_rng(0)), None) is not None:
             kind = f"new range ({name})" if whole else f"refresh ({name})"
