@@ -80,6 +80,8 @@ class _WithoutAddress(logging.Filter):
     """Drops what names one address, as it was given or as httpx writes it: the host in small letters, and so on."""
 
     def __init__(self, address: str) -> None:
+        import httpx
+
         super().__init__()
         self.address = address
         self.written = {address, str(httpx.URL(address))}
