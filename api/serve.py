@@ -28,7 +28,7 @@ def require_keys(host: str, settings: Settings) -> None:
         return
     raise UsageError(
         "needs API keys: others could reach this address",
-        where=f"--host {host}",
+        where=f"listening on {host}",
         hint="set AISLE_API_KEYS (make a key with: python -c 'import secrets; print(secrets.token_urlsafe(32))'), "
         "or AISLE_API_OPEN=true where something in front of it checks who asks",
     )

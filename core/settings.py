@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     webhook: SecretStr | None = Field(
         None, description="An `http://` or `https://` address that every event is posted to as JSON (docs/alerts.md)."
     )
+    api_host: str = Field(
+        "127.0.0.1", description="Address that `aisle serve` listens on; in the images `0.0.0.0`, every one."
+    )
     api_keys: SecretStr | None = Field(
         None, description="Keys that API clients must send one of, separated by commas; each at least 16 characters."
     )

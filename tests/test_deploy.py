@@ -1,11 +1,13 @@
-"""compose.yaml and deploy/: valid by the schemas of those who read them, and each part fits the others."""
+"""The images, compose.yaml and deploy/: valid by the schemas of those who read them, and each part fits the others."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +17,16 @@ import jsonpatch
 import jsonschema
 import kubernetes_validate
 import pytest
+import typer
 import yaml
 from prefect.utilities.templating import apply_values
 
+from aisle.cli import app
 from catalogs import registry
 from core.settings import Settings
 from docs import costs, generate
+from tests.api_server import running
+from tests.commands import process
 
 PROJECT = Path(__file__).resolve().parent.parent
 BASE = PROJECT / "deploy" / "kubernetes" / "base"
@@ -85,6 +91,84 @@ def templates(docs: list[Doc]) -> Iterator[Doc]:
     yield one(docs, "Deployment")["spec"]["template"]
     yield one(docs, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]
     yield pod_job()["spec"]["template"]
+
+
+# --- The images
+
+
+def stages() -> dict[str, str]:
+    """What the Dockerfile says of each stage, continued lines as one."""
+    text = re.sub(r"\\\n\s*", "", (PROJECT / "Dockerfile").read_text())
+    parts = re.split(r"^FROM \S+ AS (\w+(?:-\w+)?)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def run_by_default(stage: str) -> list[str]:
+    (words,) = re.findall(r"^CMD (\[.*\])$", stages()[stage], re.MULTILINE)
+    return json.loads(words)
+
+
+def health_check() -> list[str]:
+    (words,) = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", stages()["api"], re.MULTILINE)
+    return json.loads(words)
+
+
+def parse(words: list[str]) -> dict[str, Any]:
+    """The options of a command line, as the command itself reads them."""
+    command: Any = typer.main.get_command(app)
+    return command.commands[words[0]].make_context(words[0], words[1:]).params
+
+
+def test_what_containers_and_units_start_are_commands_with_options_that_there_are(compose: Doc):
+    lines = [run_by_default("api"), compose["services"]["api"]["command"]]
+    lines += [template["spec"]["containers"][0]["args"] for template in list(templates(base()))[:2]]
+    for path in UNITS.glob("*.service"):
+        (start,) = re.findall(r"^ExecStart=/opt/aisle/.venv/bin/aisle (.*)$", path.read_text(), re.MULTILINE)
+        lines.append(start.split())
+    assert {words[0] for words in lines} == {"serve", "run", "maintain"}
+    for words in lines:
+        assert parse(words)
+    assert run_by_default("pipeline") == ["--help"]
+    with pytest.raises(Exception, match="No such option"):
+        parse(["serve", "--hots", "0.0.0.0"])
+
+
+def test_a_server_in_a_container_is_reached_from_outside_and_asks_for_keys(tmp_path: Path):
+    (settings,) = re.findall(r"^ENV (.*)$", stages()["runtime"], re.MULTILINE)
+    set_there = {name: value for name, value in re.findall(r"(AISLE_\w+)=(\S+)", settings) if name != "AISLE_HOME"}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AISLE_")}
+    own = {**clean, **set_there, "AISLE_HOME": str(tmp_path)}
+    refused = process(*run_by_default("api"), env=own)
+    assert refused.returncode == 2
+    assert "listening on 0.0.0.0" in refused.stderr
+    assert "set AISLE_API_KEYS" in refused.stderr
+
+
+def test_the_health_check_tells_a_server_that_lives_from_one_that_does_not(compose: Doc, tmp_path: Path):
+    words = health_check()
+    assert compose["services"]["api"]["healthcheck"]["test"] == ["CMD", *words]
+    assert "HEALTHCHECK" not in "".join(text for name, text in stages().items() if name != "api")
+
+    def ask(port: int) -> int:
+        command = [sys.executable, *(word.replace(":8000/", f":{port}/") for word in words[1:])]
+        return subprocess.run(command, capture_output=True, check=False).returncode
+
+    with running(tmp_path / "var", tmp_path / "log", command=["-m", "aisle", *run_by_default("api")]) as server:
+        assert ask(server.port) == 0
+    assert ask(server.port) != 0
+
+
+def test_without_docker_and_podman_the_images_script_says_what_is_missing(tmp_path: Path):
+    for name in ("docker", "podman"):  # as where there is only the client
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [PROJECT / "scripts" / "images"], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nothing was built" in done.stderr
+    assert "hint: start Docker, or install Podman" in done.stderr
 
 
 # --- Compose
@@ -292,11 +376,11 @@ def test_the_server_ends_before_its_pod_is_killed():
 
 def test_what_manifests_set_are_settings_and_their_catalogue_is_one():
     known = {f"AISLE_{name.upper()}" for name in Settings.model_fields}
-    places = [*BASE.parent.rglob("*.yaml"), *UNITS.iterdir(), *PROJECT.glob("*.yaml")]
+    places = [*BASE.parent.rglob("*.yaml"), *UNITS.iterdir(), *PROJECT.glob("*.yaml"), PROJECT / "Dockerfile"]
     places += [*(PROJECT / "deploy").glob("*/work-pool.json"), PROJECT / "deploy" / "compose.env.example"]
     # What compose.yaml itself takes from .env (${AISLE_IMAGE:-…}) is no setting of Aisle's.
     named_there = {name for path in places for name in re.findall(r"(?<!\{)\bAISLE_[A-Z_]+\b", path.read_text())}
-    assert named_there >= {"AISLE_HOME", "AISLE_CATALOGS", "AISLE_API_KEYS", "AISLE_API_KEYS_FILE", "AISLE_CACHE"}
+    assert named_there >= {"AISLE_HOME", "AISLE_CATALOGS", "AISLE_API_HOST", "AISLE_API_KEYS_FILE", "AISLE_CACHE"}
     assert named_there <= known
     assert registry.check(BASE / "catalogs" / "shop.toml").title == "Our shop"
 

@@ -16,7 +16,10 @@ from aisle.render import as_json, emit, flush, note
 
 
 def serve(
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="ADDRESS", help="Address to listen on; by default AISLE_API_HOST, 127.0.0.1."),
+    ] = None,
     port: Annotated[int, typer.Option("--port", metavar="N", min=1, max=65535, help="Port to listen on.")] = 8000,
     workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that answer.")] = 1,
     as_json_: Json = False,
@@ -30,7 +33,9 @@ def serve(
     from api.serve import run as serve_api
     from core.settings import get_settings
 
-    require_keys(host, get_settings())
+    settings = get_settings()
+    host = host or settings.api_host
+    require_keys(host, settings)
     _require_free(host, port)
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if as_json_:
