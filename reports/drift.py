@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from reports import increments, page
-from reports.measures import LABEL, OF_THE_MODEL, Knowledge, Measure, measures
+from reports.measures import LABEL, OF_THE_MODEL, ROWS, Knowledge, Measure, measures
 from reports.outliers import Outliers, outliers
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ SCORES = {
     "seed": pl.Int64,
 }
 """Columns of the scores. `score` is null where a side has no value, `drifted` where there is no verdict."""
+
+# The largest score that there is, by method.
+_MOST = {"jensenshannon": math.sqrt(math.log(2)), "hellinger": 1.0, "new_share": 1.0}
 
 # Shuffles are cheap: with few measures take more than the level asks for, so that the threshold is less of a lottery.
 _LEAST_SHUFFLES = 200
@@ -215,7 +218,9 @@ def _scores(
     for measure, threshold in zip(found, limits, strict=True):
         sizes = measure.sample.sizes
         score = measure.sample.score(measure.method) if min(sizes) > 0 else None
-        drifted = score > threshold if score is not None and judged else None
+        # What ordinary increments take to its end can tell nothing: no verdict, rather than one that cannot be other.
+        told = score is not None and judged and threshold < _MOST.get(measure.method, math.inf)
+        drifted = score > threshold if told and score is not None else None
         names = (comparison, measure.metric, measure.field, measure.method)
         rows.append((*names, score, threshold, drifted, *sizes, seed))
     return pl.DataFrame(rows, schema=SCORES, orient="row")
@@ -239,7 +244,7 @@ def _run_evidently(
     judged = [
         (measure, threshold)
         for measure, threshold, drifted in zip(found, scores["threshold"], scores["drifted"], strict=True)
-        if drifted is not None and measure.method != "new_share"
+        if drifted is not None and measure.method != "new_share" and measure.field != ROWS
     ]
     try:
         return evidently_report.run(judged, tags), []
@@ -264,7 +269,8 @@ def _summary(
         f"{title(row)} ({row['score']:.2f}, threshold {row['threshold']:.2f}: {row['change']})"
         for row in strongest.iter_rows(named=True)
     )
-    verdict = f"Drift: {said.height} of {compared} measures passed their thresholds. Furthest beyond: {named}."
+    own = "its threshold" if said.height == 1 else "their thresholds"
+    verdict = f"Drift: {said.height} of {compared} measures passed {own}. Furthest beyond: {named}."
     return f"{verdict} {mix_or_words(scores)}".rstrip()
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "KNOWN",
     "LABEL",
     "OF_THE_MODEL",
+    "ROWS",
     "Knowledge",
     "Measure",
     "measures",
@@ -36,6 +37,7 @@ LABEL = "label"
 CONFIDENCE = "confidence"
 DECISION = "decision"
 TEXT = "text"
+ROWS = "rows"
 KNOWN = "known_path"
 
 OF_THE_MODEL = frozenset({"label_mix", "confidence", "review_share", "right_share", "known_and_predicted"})
@@ -144,7 +146,7 @@ def rejected_share(before: tuple[int, int], now: tuple[int, int], spec: CatalogS
         bad = round(refused * rows / read)
         sides.append(pl.Series(["rejected"] * bad + ["usable"] * (rows - bad), dtype=pl.String))
     method = _of_categories(spec.drift.methods["label"])
-    return [Measure("rejected_share", "rows", "label", method, Categories(sides[0], sides[1], shown="rejected"))]
+    return [Measure("rejected_share", ROWS, "label", method, Categories(sides[0], sides[1], shown="rejected"))]
 
 
 def _of_field(

@@ -75,7 +75,7 @@ def decide_retraining(run_id: str) -> Retraining:
     _keep(run, model, found)
     if wanted:
         facts = {"model_version": model.version, "rules": [rule.rule for rule in asked]}
-        announce(run, "aisle.retrain", summary, facts)
+        announce(run, "aisle.retrain", f"{run.catalog}: {summary}", facts)
     return found
 
 

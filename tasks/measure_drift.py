@@ -63,7 +63,12 @@ def measure_drift(run_id: str, comparison: Comparison) -> Seen:
     report = drift_page.write(run.reports, result, catalog=run.catalog, run_id=run_id, model_version=model.version)
     artifact_table(f"{_KEYS[comparison]}-{run.catalog}", result.scores.to_dicts(), result.summary)
     if result.drifted:
-        announce(run, "aisle.drift", result.summary, {"comparison": comparison, "model_version": model.version})
+        announce(
+            run,
+            "aisle.drift",
+            f"{run.catalog}, {comparison}: {result.summary}",
+            {"comparison": comparison, "model_version": model.version},
+        )
     judged = bool(result.scores["drifted"].count())
     return Seen(comparison, result.drifted if judged else None, result.summary, report)
 

@@ -169,7 +169,7 @@ def test_a_batch_that_drifted_ends_in_a_new_champion(stage: Stage) -> None:
     run = stage.ended("retrain/demo", 1)
     assert run["state_name"] == "Completed"
     assert run["parameters"]["catalog"] == "demo"
-    assert run["parameters"]["why"].startswith("A new model is wanted: drift with 1 batch in a row")
+    assert run["parameters"]["why"].startswith("demo: A new model is wanted: drift with 1 batch in a row")
     assert stage.told("aisle.drift", lambda stage: stage.alerts)["catalog"] == "demo"
     assert stage.sql("SELECT model_version, status FROM models ORDER BY ALL") == [
         ("v1", "former champion"),

@@ -189,7 +189,8 @@ def need_champion(run: Run) -> ModelRecord:
     found = champion(run)
     if found is None:
         raise NoChampion(
-            f"there is no model of catalogue {run.catalog} yet", hint=f"train one: aisle train {run.catalog}"
+            f"there is no model of catalogue {run.catalog} yet",
+            hint=f"train one: aisle run {run.catalog} SOURCE, or aisle train {run.catalog} once products are stored",
         )
     return found
 

@@ -85,6 +85,8 @@ def _summary(results: list[RunResult], query: str) -> str:
     lines += ["", summary.scores(f"Aisle ({first.model.get('version')})", first.model, first.baselines), ""]
     for day, result in zip(DAYS, results, strict=True):
         lines.append(f"day {day}: {summary.drift(result.drift)}")
+        if result.drift["arrivals"]["drifted"] is not None:
+            lines.append(f"day {day}, arrivals: {summary.drift(result.drift['arrivals'])}")
     lines += ["", *summary.reports(first.reports | last.reports), "", "ask it something:", f"  {query}"]
     return "\n".join(lines)
 
