@@ -354,8 +354,9 @@ def _known_words(sides: Iterable[pl.Series], vocabulary: Collection[str]) -> Bag
     counts = []
     for side in sides:
         entries = side.to_frame("word").with_row_index("row").explode("word").drop_nulls("word")
-        unknown = ~pl.col("word").is_in(known)
-        found = entries.group_by("row").agg(unknown=unknown.sum(), known=(~unknown).sum())
+        # Before rows are gathered: within each group the whole vocabulary would be looked at anew, and held.
+        told = entries.with_columns(pl.col("word").is_in(known).alias("known"))
+        found = told.group_by("row").agg(unknown=(~pl.col("known")).sum(), known=pl.col("known").sum())
         every = pl.DataFrame({"row": np.arange(len(side), dtype=np.uint32)}).join(
             found, on="row", how="left", maintain_order="left"
         )
