@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from catalogs.known_lines import LINES
 from catalogs.product import RAW, SOURCE_ROW
 from core.errors import ColumnMissing, SourceEmpty, SourceEncoding, SourceFormat, closest, did_you_mean
 
@@ -64,9 +65,10 @@ class RawBatch:
 
     Attributes:
         frame: source_row, raw and the spec's source_columns: String, or List(String) for list columns; null where
-            the row or the file has none.
+            the row or the file has none. Also `known_lines.LINE_DIGEST` where lines are to be known again.
         rejects: source_row, raw, reasons: rows that could not be read.
-        read: rows seen; always frame.height + rejects.height.
+        read: rows seen; always frame.height + rejects.height + known.height.
+        known: `known_lines.LINES` that were stored before: they are not in `frame`.
         undecoded: rejects that are not UTF-8.
         malformed: rejects that are not of the file's format.
         unlabelled: label columns that the file did not have up to here; only the last batch knows for certain.
@@ -78,6 +80,7 @@ class RawBatch:
     undecoded: int = 0
     malformed: int = 0
     unlabelled: tuple[str, ...] = ()
+    known: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LINES))
 
 
 @dataclass
@@ -179,7 +182,7 @@ def whole_file_checked(batches: Iterator[RawBatch], file: SourceFile) -> Iterato
     read = undecoded = malformed = good = 0
     example: str | None = None
     for batch in batches:
-        read, good = read + batch.read, good + batch.frame.height
+        read, good = read + batch.read, good + batch.frame.height + batch.known.height
         undecoded, malformed = undecoded + batch.undecoded, malformed + batch.malformed
         if example is None and batch.malformed + batch.undecoded:
             example = _first_reason(batch.rejects)

@@ -21,6 +21,7 @@ from catalogs.batches import (
     refuse_missing,
     required_columns,
 )
+from catalogs.known_lines import KNOWN, LINES
 from catalogs.lines import Block, blocks
 from catalogs.product import RAW, SOURCE_ROW
 from catalogs.values import as_texts, encodable
@@ -28,6 +29,7 @@ from core.errors import SourceFormat
 from core.settings import get_settings
 
 if TYPE_CHECKING:
+    from catalogs.known_lines import KnownLines
     from catalogs.spec import CatalogSpec
 
 __all__ = ["as_declared", "batches", "frame_of_records"]
@@ -42,8 +44,10 @@ _LINE_KEY = secrets.token_hex(8)
 _SCALARS = (str, int, float, bool, type(None))
 
 
-def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label: bool) -> Iterator[RawBatch]:
-    """Batches of one file.
+def batches(
+    file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label: bool, known: KnownLines | None = None
+) -> Iterator[RawBatch]:
+    """Batches of one file. Its first one is always read: that is where a file shows what it is.
 
     Raises:
         SourceFormat: one JSON array instead of lines.
@@ -58,14 +62,20 @@ def batches(file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label:
     for number, block in enumerate(source):
         if number == 0:
             _refuse_array(block, file.name)
-        batch = _read_block(block, spec, most)
+        rejects = Rejects()
+        lines = _lines(block, rejects, most, known)
+        trusted = known is not None and number > 0 and unseen <= ({*labels} if known.first else set())
+        stored, unread = (lines.filter(KNOWN), lines.filter(~pl.col(KNOWN))) if trusted else (lines.clear(), lines)
+        batch = _read_lines(unread.drop(KNOWN), spec, rejects)
         if unseen:
             unseen = {column for column in unseen if batch.frame[column].null_count() == batch.frame.height}
-            keys |= _keys(batch.frame) if unseen else set()
+            unseen -= {*labels} if _any_labelled(stored) else set()
+            keys |= _keys(lines) if unseen else set()
             if number == 0 and batch.frame.height:  # labels may come late in a file, ids and texts do not
                 refuse_missing(keys, sorted(unseen.difference(labels)), file.name, place="JSON objects")
         unlabelled = tuple(column for column in labels if column in unseen and column not in keys)
-        yield replace(batch, unlabelled=unlabelled)
+        batch = replace(batch, unlabelled=unlabelled)
+        yield batch if stored.is_empty() else _beside(batch, stored)
     if unseen and keys:
         refuse_missing(keys, sorted(unseen.intersection(required)), file.name, place="JSON objects")
         missing_labels({*spec.source_columns} - unseen | keys, spec, file.name, place="JSON objects")
@@ -95,8 +105,8 @@ def _frame_in_python(records: Sequence[Mapping[str, Any]], columns: Sequence[str
     return pl.DataFrame(made)
 
 
-def _read_block(block: Block, spec: CatalogSpec, most_line_bytes: int) -> RawBatch:
-    rejects = Rejects()
+def _lines(block: Block, rejects: Rejects, most_line_bytes: int, known: KnownLines | None) -> pl.DataFrame:
+    """The block's lines that hold something: source_row, raw and, if asked for, what is known of them."""
     for position, head in block.too_long.items():
         rejects.add_too_long(block.first + position, head, most_line_bytes)
     lines = pl.DataFrame(
@@ -105,7 +115,21 @@ def _read_block(block: Block, spec: CatalogSpec, most_line_bytes: int) -> RawBat
             RAW: _texts(block, rejects),
         }
     )
-    lines = lines.filter(pl.col(RAW).is_not_null() & (pl.col(RAW).str.strip_chars() != ""))
+    found = pl.lit(value=False).alias(KNOWN) if known is None else known.look_up(block.lines)
+    lines = lines.with_columns(found)
+    return lines.filter(pl.col(RAW).is_not_null() & (pl.col(RAW).str.strip_chars() != ""))
+
+
+def _any_labelled(stored: pl.DataFrame) -> bool:
+    return not stored.is_empty() and bool((stored["line_b"] & 1 == 1).any())
+
+
+def _beside(batch: RawBatch, stored: pl.DataFrame) -> RawBatch:
+    """The batch with lines that were known."""
+    return replace(batch, read=batch.read + stored.height, known=stored.select(*LINES))
+
+
+def _read_lines(lines: pl.DataFrame, spec: CatalogSpec, rejects: Rejects) -> RawBatch:
     slices = [_read_slice(part, spec, rejects) for part in lines.iter_slices(SLICE_ROWS)]
     frame = as_declared(pl.concat(slices), spec) if slices else pl.DataFrame(schema=raw_schema(spec))
     return rejects.batch(frame)

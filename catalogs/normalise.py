@@ -94,21 +94,22 @@ def normalise_records(
     return normalise(as_declared(frame, spec), spec, source_file, digests=digests)
 
 
-def unread_numbers(raw_frame: pl.DataFrame, frame: pl.DataFrame, spec: CatalogSpec) -> dict[str, int]:
-    """Rows whose number column holds something that is no number, by column; only columns that have such rows.
+def unread_numbers(raw_frame: pl.DataFrame, frame: pl.DataFrame, spec: CatalogSpec) -> dict[str, pl.Series]:
+    """source_row of rows whose number column holds something that is no number, by column that has such rows.
 
     Args:
         raw_frame: as `RawBatch.frame`.
         frame: what `normalise` made of it.
         spec: the catalogue.
     """
-    counts: dict[str, int] = {}
+    unread: dict[str, pl.Series] = {}
     for field in spec.fields:
         if field.kind == "number":
-            given = raw_frame.filter(frame[field.name].is_null()).select(_text(field.column, spec)).to_series()
-            if count := int(given.str.contains(r"\S").sum()):
-                counts[field.column] = count
-    return counts
+            empty = raw_frame.filter(frame[field.name].is_null())
+            rows = empty.filter(_text(field.column, spec).str.contains(r"\S"))[SOURCE_ROW]
+            if len(rows):
+                unread[field.column] = rows
+    return unread
 
 
 def _text(column: str, spec: CatalogSpec) -> pl.Expr:

@@ -11,13 +11,19 @@ from catalogs.lines import ahead
 from core.settings import get_settings
 
 if TYPE_CHECKING:
+    from catalogs.known_lines import KnownLines
     from catalogs.spec import CatalogSpec
 
 __all__ = ["RawBatch", "read"]
 
 
 def read(
-    file: SourceFile, spec: CatalogSpec, batch_rows: int | None = None, *, need_label: bool = False
+    file: SourceFile,
+    spec: CatalogSpec,
+    batch_rows: int | None = None,
+    *,
+    need_label: bool = False,
+    known: KnownLines | None = None,
 ) -> Iterator[RawBatch]:
     """Batches of one file, in order; memory is bounded by the batch, of which two are held.
 
@@ -26,10 +32,15 @@ def read(
         spec: the catalogue; its source_columns are read.
         batch_rows: most rows of a batch (default: AISLE_BATCH_ROWS); a batch also ends at about 64 MiB.
         need_label: whether a file without the label column is refused.
+        known: lines that were stored before, which need not be read; only in JSON lines, of which each is a row.
 
     Raises:
         SourceError: one of its kinds, while iterating: up to the end, the file may turn out unusable as a whole.
     """
     rows = batch_rows or get_settings().batch_rows
-    make = {"jsonl": jsonl, "csv": delimited, "tsv": delimited, "parquet": parquet}[file.format].batches
-    return whole_file_checked(ahead(make(file, spec, rows, need_label=need_label)), file)
+    if file.format == "jsonl":
+        batches = jsonl.batches(file, spec, rows, need_label=need_label, known=known)
+    else:
+        make = parquet.batches if file.format == "parquet" else delimited.batches
+        batches = make(file, spec, rows, need_label=need_label)
+    return whole_file_checked(ahead(batches), file)

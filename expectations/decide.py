@@ -40,12 +40,14 @@ class Decided:
         rejects: source_file, source_row, raw, reasons; in order.
         warnings: rows that broke a `warn` rule, by rule name; only rules that were broken.
         failed: rows that broke a rule of either severity, by rule name; every rule.
+        warned: source_row of the rows that broke a `warn` rule.
     """
 
     good: pl.DataFrame
     rejects: pl.DataFrame
     warnings: dict[str, int]
     failed: dict[str, int]
+    warned: pl.Series
 
 
 def decide(frame: pl.DataFrame, spec: CatalogSpec, rules: Sequence[Rule] | None = None) -> Decided:
@@ -67,7 +69,10 @@ def decide(frame: pl.DataFrame, spec: CatalogSpec, rules: Sequence[Rule] | None 
         rejects = _reasons(frame.filter(out), broken.filter(out), hard)
         good = good.filter(~out)
     warnings = {rule.name: failed[rule.name] for rule in rules if rule.severity == "warn" and failed[rule.name]}
-    return Decided(good, rejects, warnings, failed)
+    warned = frame[SOURCE_ROW].clear()
+    if warnings:
+        warned = frame[SOURCE_ROW].filter(broken.select(pl.any_horizontal(*warnings)).to_series())
+    return Decided(good, rejects, warnings, failed, warned)
 
 
 def failures(frame: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from catalogs import registry
+from catalogs.known_lines import KnownLines
 from catalogs.sources import SourceFile, resolve
 from core.orchestration import step
+from warehouse.lines import known_lines
 from warehouse.registry import champion
 from warehouse.runs import joined
 
@@ -24,6 +26,7 @@ class FileJob:
     catalog: str
     staging: str
     need_label: bool
+    known: KnownLines | None = None
 
 
 @step("find source", retries=2)
@@ -39,7 +42,11 @@ def find_source(run_id: str) -> list[FileJob]:
     need_label = champion(run) is None
     # Workers may be started in another folder.
     files = [replace(file, path=file.path.absolute()) for file in files]
-    return [FileJob(i, file, run.catalog, str(run.staging / "rows"), need_label) for i, file in enumerate(files)]
+    known = known_lines(run, spec)
+    return [
+        FileJob(i, file, run.catalog, str(run.staging / "rows"), need_label, replace(known, first=i == 0))
+        for i, file in enumerate(files)
+    ]
 
 
 def digest_of(files: Iterable[SourceFile]) -> str:

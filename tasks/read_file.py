@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from catalogs import registry
+from catalogs.known_lines import LINE_DIGEST, to_remember
 from catalogs.lines import ahead
 from catalogs.normalise import normalise, unread_numbers
 from catalogs.readers import RawBatch, read
@@ -68,16 +69,19 @@ def read_file(job: FileJob) -> FileRead:
         decided = decide(frame, spec)
         found.sample.add(frame)
         rejects = stage.rejects_of(job.file.name, batch.rejects, decided.rejects)
-        stage.write(decided.good, rejects)
-        counts.update(read=batch.read, rejected=rejects.height)
+        unread = unread_numbers(batch.frame, frame, spec)
+        remembered = to_remember(batch.frame, spec, [decided.warned, *unread.values()])
+        stage.write(decided.good, rejects, remembered, batch.known)
+        counts.update(read=batch.read, rejected=rejects.height, known=batch.known.height)
         warnings.update(decided.warnings)
         found.failed.update(decided.failed)
-        found.unread.update(unread_numbers(batch.frame, frame, spec))
+        found.unread.update({column: len(rows) for column, rows in unread.items()})
         unlabelled = batch.unlabelled
     warnings.update({NOT_A_NUMBER.format(column): count for column, count in found.unread.items()})
     warnings.update({NO_COLUMN.format(column): counts["read"] for column in unlabelled})
     # A file has all columns of the label or none: one with some of them was refused.
-    found.staged = Staged(job.file.name, counts["read"], counts["rejected"], dict(warnings), not unlabelled)
+    staged = (counts["read"], counts["rejected"], dict(warnings), not unlabelled, counts["known"])
+    found.staged = Staged(job.file.name, *staged)
     return found
 
 
@@ -96,7 +100,8 @@ def meanings(warnings: Iterable[str], spec: CatalogSpec) -> dict[str, str]:
 def _normalised(job: FileJob, spec: CatalogSpec) -> Iterator[tuple[RawBatch, pl.DataFrame]]:
     """Each batch as it was read, and as products."""
     try:
-        for batch in read(job.file, spec, get_settings().batch_rows, need_label=job.need_label):
+        rows = get_settings().batch_rows
+        for batch in read(job.file, spec, rows, need_label=job.need_label, known=job.known):
             yield batch, normalise(batch.frame, spec, job.file.name)
     except ColumnMissing as error:
         unlabelled = all(f"'{column}'" in error.message for column in spec.label.source_columns)
@@ -112,4 +117,4 @@ def _profile(frame: pl.DataFrame, spec: CatalogSpec) -> list[ColumnProfile]:
     kinds |= dict.fromkeys(spec.label.source_columns, "label")
     kinds |= {field.column: field.kind for field in spec.fields}
     kinds |= {column: "kept" for column in spec.keep if column not in kinds}
-    return profile(frame.drop("source_row", "raw"), kinds)
+    return profile(frame.drop("source_row", "raw", *LINE_DIGEST, strict=False), kinds)

@@ -77,6 +77,7 @@ def test_the_same_source_again_stores_and_scores_nothing(home: Path) -> None:
     assert model.asked == []
     assert second.counts | {} == {
         "read": 5,
+        "known": 0,
         "rejected": 1,
         "repeated": 1,
         "stored": 0,

@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from catalogs.known_lines import LINE_DIGEST
+
 __all__ = ["COLUMNS", "PATH", "PREDICTION", "REASONS", "TIME"]
 
 PATH = pl.List(pl.String)
@@ -73,6 +75,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "differs": pl.List(pl.String),
         "row": pl.String,
     },
+    # Of which line of a source the current form of a product was made: met again, it need not be read.
+    "lines": {"seq": pl.Int64, **LINE_DIGEST},
     "removed": {"run_id": pl.String, "product_id": pl.String, "seq": pl.Int64, "removed_at": TIME},
     # Every label that a person gave, append-only, with what the model said then; the newest of a product counts.
     "labels": {

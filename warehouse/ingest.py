@@ -10,11 +10,13 @@ import duckdb
 import polars as pl
 
 from catalogs.digests import with_row_hash
+from catalogs.known_lines import LINE_DIGEST, LINES
 from catalogs.spec import CatalogSpec
 from core.errors import NotShared, SourceEmpty, SourceShrunk, SpecInvalid
 from warehouse.columns import COLUMNS
 from warehouse.engine import copied, engine, one
 from warehouse.home import beside
+from warehouse.lines import meet, remember
 from warehouse.runs import Run
 from warehouse.statements import column, quoted, statement
 
@@ -23,6 +25,8 @@ ORDER_STEP = 1 << 40
 
 STAGED_ROW_GROUP = 50_000
 """Rows of a row group of staged files, which are read again in part."""
+
+_MET_LABELS = "SELECT met.product_id, state.known_path, met.n FROM met JOIN state ON state.seq = met.seq"
 
 _EMPTY_VANISHED = "CREATE TABLE vanished AS SELECT product_id, seq FROM state WHERE false"
 
@@ -37,6 +41,7 @@ class Staged:
         rejected: those of them that are no product.
         warnings: rows to warn of, by the warning's name.
         has_label: whether it has a label column; where it has none, it says nothing about labels.
+        known: rows whose lines were stored before and were not read again.
     """
 
     file: str
@@ -44,6 +49,7 @@ class Staged:
     rejected: int
     warnings: dict[str, int]
     has_label: bool = True
+    known: int = 0
 
 
 class Stage:
@@ -55,14 +61,33 @@ class Stage:
         self._batch = 0
         folder.mkdir(parents=True, exist_ok=True)
 
-    def write(self, good: pl.DataFrame, rejects: pl.DataFrame) -> None:
-        """Stage one batch."""
+    def write(
+        self,
+        good: pl.DataFrame,
+        rejects: pl.DataFrame,
+        remembered: pl.DataFrame | None = None,
+        known: pl.DataFrame | None = None,
+    ) -> None:
+        """Stage one batch.
+
+        Args:
+            good: products.
+            rejects: rows that are none.
+            remembered: LINES by which products of this batch are to be known again.
+            known: LINES that are known.
+        """
         self._batch += 1
         name = f"{self._file_no:05d}-{self._batch:06d}.parquet"
+        order = (pl.lit(self._file_no * ORDER_STEP, dtype=pl.Int64) + pl.col("source_row")).alias("n")
         if good.height:
-            ordered = good.with_columns(n=pl.lit(self._file_no * ORDER_STEP, dtype=pl.Int64) + pl.col("source_row"))
+            lines = pl.DataFrame(schema=LINES) if remembered is None else remembered
             with beside(self._folder / f"good-{name}") as out:
-                ordered.write_parquet(out, compression="lz4", row_group_size=STAGED_ROW_GROUP)
+                good.with_columns(order).join(lines, on="source_row", how="left", maintain_order="left").write_parquet(
+                    out, compression="lz4", row_group_size=STAGED_ROW_GROUP
+                )
+        if known is not None and known.height:
+            with beside(self._folder / f"known-{name}") as out:
+                known.with_columns(order).write_parquet(out, compression="lz4")
         if rejects.height:
             with beside(self._folder / f"rejects-{name}") as out:
                 rejects.write_parquet(out, compression="zstd")
@@ -94,7 +119,9 @@ def store(run: Run, spec: CatalogSpec, staged: list[Staged]) -> None:
     if not run.counts["read"]:
         raise SourceEmpty("has no rows", where=", ".join(run.source), hint="check that the right file was named")
     with engine(run) as connection:
+        run.counts["known"] = sum(part.known for part in staged)
         _refuse_if_unseen(run, connection, folder)
+        meet(connection, sorted(folder.glob("known-*.parquet")))
         labelled: list[Path] = []
         for file_no, part in enumerate(staged):
             batches = sorted(folder.glob(f"good-{file_no:05d}-*.parquet"))
@@ -105,13 +132,14 @@ def store(run: Run, spec: CatalogSpec, staged: list[Staged]) -> None:
         _resolve(run, spec, connection, folder)
         if spec.load == "snapshot":
             _refuse_if_shrunk(run, spec, connection)
-        _commit(run, spec, connection)
+        _commit(run, spec, connection, [part.file for part in staged])
     _commit_rejects(run, folder)
 
 
 def _refuse_if_unseen(run: Run, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Raise NotShared unless every staged row is here: another machine's may be late, or lie on its own disk."""
-    told = {"good": run.counts["read"] - run.counts["rejected"], "rejects": run.counts["rejected"]}
+    rejected, known = run.counts["rejected"], run.counts["known"]
+    told = {"good": run.counts["read"] - rejected - known, "rejects": rejected, "known": known}
     for kind, rows in told.items():
         files = ", ".join(quoted(str(file)) for file in folder.glob(f"{kind}-*.parquet"))
         seen = one(connection, f"SELECT sum(num_rows) FROM parquet_file_metadata([{files}])") if files else 0
@@ -141,7 +169,8 @@ def _keep_known_labels(
     if labelled:
         told = (
             "SELECT product_id, arg_max(struct_pack(path := known_path), n).path AS known_path "
-            f"FROM {_parquet(labelled)} AS earlier SEMI JOIN asked USING (product_id) GROUP BY product_id"
+            f"FROM (SELECT product_id, known_path, n FROM {_parquet(labelled)} UNION ALL {_MET_LABELS}) AS earlier "
+            f"SEMI JOIN asked USING (product_id) WHERE n < (SELECT min(n) FROM {_parquet(batches)}) GROUP BY product_id"
         )
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE known AS
@@ -157,6 +186,7 @@ def _keep_known_labels(
         if known.height:
             rows = pl.read_parquet(batch)
             given = rows.drop("known_path").join(known, on="product_id").select(rows.columns)
+            given = given.with_columns(pl.lit(None, pl.Int64).alias(name) for name in LINE_DIGEST)  # not the line's own
             others = rows.join(known, on="product_id", how="anti")
             pl.concat([with_row_hash(given, spec), others]).sort("n").write_parquet(
                 batch, compression="lz4", row_group_size=STAGED_ROW_GROUP
@@ -175,12 +205,13 @@ def _resolve(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection,
     else:
         kinds = COLUMNS["products"]
         shape = ", ".join(name for name in kinds if name not in {"seq", "run_id", "stored_at"})
-        connection.execute(f"CREATE VIEW staged AS SELECT {shape}, NULL::BIGINT AS n FROM products WHERE false")
+        order = ", ".join(f"NULL::BIGINT AS {name}" for name in ("n", *LINE_DIGEST))
+        connection.execute(f"CREATE VIEW staged AS SELECT {shape}, {order} FROM products WHERE false")
     connection.execute("SET VARIABLE first_seq = (SELECT coalesce(max(seq), 0) + 1 FROM products)")
     connection.execute(statement("resolve"))
     connection.execute(statement("vanished") if spec.load == "snapshot" else _EMPTY_VANISHED)
     winners = one(connection, "SELECT count(*) FROM winners")
-    run.counts["repeated"] = one(connection, "SELECT count(*) FROM staged") - winners
+    run.counts["repeated"] = one(connection, "SELECT count(*) FROM told") - winners
     run.counts["stored"] = one(connection, "SELECT count(*) FROM chosen")
     run.counts["unchanged"] = winners - run.counts["stored"]
     run.counts["removed"] = one(connection, "SELECT count(*) FROM vanished")
@@ -198,11 +229,12 @@ def _refuse_if_shrunk(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyCo
         )
 
 
-def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection) -> None:
+def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
     now = datetime.now(UTC)
     _refuse_changed_kinds(run, connection)
     stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS stored_at"
-    new_products = f"SELECT chosen.seq, staged.* EXCLUDE (n), {stamp} FROM staged JOIN chosen ON chosen.n = staged.n"
+    own = f"staged.* EXCLUDE (n, {', '.join(LINE_DIGEST)})"
+    new_products = f"SELECT chosen.seq, {own}, {stamp} FROM staged JOIN chosen ON chosen.n = staged.n"
     if run.counts["stored"]:
         run.append("products", copied(run, connection, new_products))
     if run.counts["stored"] or run.counts["removed"]:
@@ -210,30 +242,42 @@ def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection) 
     if run.counts["removed"]:
         stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS removed_at"
         run.append("removed", copied(run, connection, f"SELECT product_id, seq, {stamp} FROM vanished"))
+    remember(run, connection)
     if run.counts["repeated"]:
-        connection.execute(f"CREATE TEMP TABLE disagreeing AS {_conflicts(run, spec)}")
-        if one(connection, "SELECT count(*) FROM disagreeing"):
-            run.append("conflicts", copied(run, connection, "FROM disagreeing"))
+        connection.execute(statement("contested"))
+        if one(connection, "SELECT count(*) FROM contested"):
+            run.append("conflicts", copied(run, connection, _conflicts(run, spec, files)))
 
 
-def _conflicts(run: Run, spec: CatalogSpec) -> str:
-    """SQL for the rows that lost to a later row of the same id and say something else."""
+def _conflicts(run: Run, spec: CatalogSpec, files: list[str]) -> str:
+    """SQL for the rows that lost to a later row of the same id and say something else.
+
+    Of a line that was known, the values are those of the product as it is stored, and the place is that of the line.
+    """
     names = ["known_path", *[field.name for field in spec.fields], *spec.keep]
     differs = ", ".join(
         f"CASE WHEN lost.{column(name)} IS DISTINCT FROM kept.{column(name)} THEN {quoted(name)} END" for name in names
     )
     row = ", ".join(f"{column(name)} := lost.{column(name)}" for name in names)
+    place = f"[{', '.join(map(quoted, files))}][n // {ORDER_STEP} + 1] AS source_file, n % {ORDER_STEP} AS source_row"
     return f"""
+        WITH asked AS MATERIALIZED (SELECT lost AS n FROM contested UNION SELECT kept FROM contested),
+        known AS MATERIALIZED (FROM met SEMI JOIN asked USING (n)),
+        rows AS MATERIALIZED (
+            FROM staged SEMI JOIN asked USING (n)
+            UNION ALL BY NAME
+            SELECT known.n, {place}, products.* EXCLUDE (source_file, source_row)
+            FROM known JOIN products ON products.seq = known.seq
+        )
         SELECT {quoted(run.run_id)} AS run_id, lost.product_id,
                lost.source_file AS source, lost.source_row AS line,
                kept.source_file AS kept_source, kept.source_row AS kept_line,
                lost.known_path, kept.known_path AS kept_path,
                list_filter([{differs}], lambda name: name IS NOT NULL) AS differs,
                to_json(struct_pack({row}))::VARCHAR AS row
-        FROM (SELECT * FROM staged ANTI JOIN winners ON winners.n = staged.n) AS lost
-        JOIN winners ON winners.product_id = lost.product_id
-        JOIN staged AS kept ON kept.n = winners.n
-        WHERE kept.row_hash <> lost.row_hash
+        FROM contested
+        JOIN rows AS lost ON lost.n = contested.lost
+        JOIN rows AS kept ON kept.n = contested.kept
         ORDER BY lost.n
     """
 

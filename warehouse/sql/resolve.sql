@@ -1,9 +1,17 @@
 -- Which of the staged rows are to be stored. Narrow on purpose: ids, hashes and order only.
--- Reads: staged (product_id, n, row_hash, feature_hash, ...), state. Needs the variable first_seq.
+-- Reads: staged (product_id, n, row_hash, feature_hash, ...), met, state. Needs the variable first_seq.
+
+CREATE VIEW told AS              -- every row; of a line that was known, the product is the current one
+SELECT product_id, n, row_hash
+FROM staged
+UNION ALL
+SELECT met.product_id, met.n, state.row_hash
+FROM met
+JOIN state ON state.seq = met.seq;
 
 CREATE TABLE winners AS          -- the last row of each id wins
 SELECT product_id, max(n) AS n
-FROM staged
+FROM (SELECT product_id, n FROM staged UNION ALL SELECT product_id, n FROM met)
 GROUP BY product_id;
 
 CREATE TABLE chosen AS           -- new, or different from what is stored
