@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -50,6 +49,9 @@ Block: TypeAlias = sp.csr_matrix | Product
 class Design:
     """Blocks side by side, and the rows of them that count.
 
+    They stay apart, and are put together a batch at a time: that takes a few percent of a fit, and all at once it would
+    take the memory of a second matrix (2 GB for a million products), which nothing else in a training asks for.
+
     Attributes:
         blocks: all of the same number of rows.
         rows: which rows, in order; None for all.
@@ -57,15 +59,6 @@ class Design:
 
     blocks: Sequence[Block]
     rows: NDArray[np.int64] | None = field(default=None)
-
-    @classmethod
-    def of(cls, blocks: Sequence[Block]) -> Design:
-        """Blocks as given, neighbouring matrices merged: fewer pieces to put together for every batch."""
-        merged: list[Block] = []
-        for is_product, group in itertools.groupby(blocks, lambda block: isinstance(block, Product)):
-            neighbours = list(group)
-            merged += neighbours if is_product else [sp.hstack(neighbours, format="csr", dtype=np.float32)]
-        return cls(merged)
 
     @property
     def shape(self) -> tuple[int, int]:

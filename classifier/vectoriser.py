@@ -48,7 +48,7 @@ class ProductVectoriser:
 
     def fit(self, frame: pl.DataFrame) -> Design:
         """Learn from training rows; the design matrix (rows × features)."""
-        return Design.of([block for field in self.fields for block in field.fit(frame[field.name])])
+        return Design([block for field in self.fields for block in field.fit(frame[field.name])])
 
     def weigh(self, linear: Linear) -> None:
         """Take the fitted coefficients."""
