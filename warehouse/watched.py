@@ -79,11 +79,10 @@ def arrivals(run: Run, spec: CatalogSpec, model: ModelRecord, most: int, seed: i
     """What came in since arrivals were last judged, and what came before; at most `most` rows of each.
 
     At the first look, what the newest run stored came in. Scoring again brings nothing in. A look at too few products
-    for a verdict does not count: they are looked at again, with what comes next.
+    for a verdict does not count: they are looked at again, with what comes next. Where too few came before, they are
+    what the next are compared with.
     """
-    looks = run.read("drift").filter((pl.col("comparison") == "arrivals") & pl.col("drifted").is_not_null())
-    last = looks["measured_at"].max()
-    since = last if isinstance(last, datetime) else None
+    since = _last_look(run, spec)
     with _ready(run, spec, model) as connection:
         # The newest run's rows have one time each batch: the first of them ends what came before.
         start = since or one(
@@ -97,6 +96,16 @@ def arrivals(run: Run, spec: CatalogSpec, model: ModelRecord, most: int, seed: i
         rows = connection.execute(_filled("arrivals", spec)).pl()
     now = pl.col("current")
     return Arrivals(since, rows.filter(~now).drop("current"), rows.filter(now).drop("current"))
+
+
+def _last_look(run: Run, spec: CatalogSpec) -> datetime | None:
+    """When arrivals were last judged, or too few had come before them."""
+    looks = run.read("drift").filter(pl.col("comparison") == "arrivals", pl.col("metric") != "rejected_share")
+    ended = looks.group_by("run_id").agg(
+        pl.col("measured_at").max(), judged=pl.col("drifted").count() > 0, before=pl.col("n_reference").max()
+    )
+    last = ended.filter(pl.col("judged") | (pl.col("before") < spec.drift.min_rows))["measured_at"].max()
+    return last if isinstance(last, datetime) else None
 
 
 def labelled_accuracy(run: Run, spec: CatalogSpec, model: ModelRecord) -> LabelledAccuracy:
