@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from core.orchestration import step
-from warehouse.publish import publish
 from warehouse.registry import champion
 from warehouse.runs import joined
 
@@ -19,4 +18,4 @@ def make_visible(run_id: str) -> None:
     """Record and publish what the run has done so far: it stays, whatever happens to the parts that come."""
     run = joined(run_id)
     run.record()
-    publish(run.home)
+    run.publish()

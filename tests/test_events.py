@@ -14,6 +14,7 @@ from core import webhook
 from core.errors import SourceMissing, UnknownCatalog
 from core.events import Event, deliver_by
 from core.settings import Settings, get_settings
+from tasks.summarise_run import make_visible
 from tests import sink, stored
 from tests.sink import Sink
 from warehouse import registry as models
@@ -94,11 +95,28 @@ def test_of_a_run_that_fails_half_way_what_was_recorded_is_told(told: list[tuple
     def fail() -> None:
         with open_run("shelf", "nightly") as run:
             announce(run, "aisle.model.promoted", "v1 is champion")
-            run.record()
+            make_visible(run.run_id)
             announce(run, "aisle.drift", "undone")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [event.event for event, _ in told] == ["aisle.model.promoted", "aisle.run.failed"]
+    assert told[1][0].facts["recorded"] is True
+
+
+def test_what_is_recorded_and_cannot_be_seen_is_not_told(told: list[tuple[Event, int]]) -> None:
+    """Publishing fails: whoever acted on the event would find nothing of what it speaks of."""
+    in_the_way = get_home().database.with_name(f".{get_home().database.name}.new")
+
+    def fail() -> None:
+        with open_run("shelf", "monitor") as run:
+            announce(run, "aisle.model.promoted", "v1 is champion")
+            make_visible(run.run_id)
+            announce(run, "aisle.drift", "titles are longer")
+            in_the_way.mkdir()
+
+    with pytest.raises(IsADirectoryError):
         fail()
     assert [event.event for event, _ in told] == ["aisle.model.promoted", "aisle.run.failed"]
     assert told[1][0].facts["recorded"] is True

@@ -60,6 +60,7 @@ class Run:
     recorded: bool = False
     mirror: Working | None = None
     afterwards: list[Callable[[], None]] = field(default_factory=list)
+    _recorded: list[Callable[[], None]] = field(default_factory=list)
     _due: list[Callable[[], None]] = field(default_factory=list)
 
     @property
@@ -131,11 +132,17 @@ class Run:
         with nullcontext(self.table("runs")) if self.mirror is None else self.mirror.recording() as runs:
             tables.append(runs, frame)
         self.recorded = True
-        self._due += self.afterwards
+        self._recorded += self.afterwards
         self.afterwards.clear()
 
+    def publish(self) -> None:
+        """Have readers see what has been recorded."""
+        publish(self.home)
+        self._due += self._recorded
+        self._recorded.clear()
+
     def call_due(self) -> None:
-        """Do what waited for what has been recorded."""
+        """Do what waited for what has been recorded and published."""
         for call in self._due:
             try:
                 call()
@@ -205,7 +212,7 @@ def _alone(catalog: str, flow: str, source: list[str]) -> Iterator[Run]:
             finally:
                 del _open_runs[run.run_id]
                 shutil.rmtree(run.staging, ignore_errors=True)
-            publish(home)
+            run.publish()
     finally:
         if run is not None:
             run.call_due()
