@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from reports import increments, page
-from reports.measures import LABEL, OF_THE_MODEL, ROWS, Knowledge, Measure, measures
+from reports.measures import LABEL, OF_NO_FIELD, REJECTED, Knowledge, Measure, measures
 from reports.outliers import Outliers, outliers
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
     from reports.evidently_report import EvidentlyRun
 
-__all__ = ["FALSE_ALARMS", "SCORES", "Comparison", "DriftResult", "compare", "mix_or_words", "title"]
+__all__ = ["FALSE_ALARMS", "SCORES", "Comparison", "DriftResult", "beyond", "compare", "mix_or_words", "title"]
 
 Comparison = Literal["catalogue", "arrivals"]
 
@@ -82,7 +82,7 @@ class DriftResult:
 
     Attributes:
         comparison: catalogue or arrivals.
-        drifted: some score passed its threshold.
+        drifted: some score is beyond its threshold.
         judged: False when there were too few rows for a verdict.
         scores: one row a measure, columns SCORES.
         changes: what moved in words, one for each row of scores.
@@ -244,7 +244,7 @@ def _run_evidently(
     judged = [
         (measure, threshold)
         for measure, threshold, drifted in zip(found, scores["threshold"], scores["drifted"], strict=True)
-        if drifted is not None and measure.method != "new_share" and measure.field != ROWS
+        if drifted is not None and measure.method != "new_share" and measure.metric != REJECTED
     ]
     try:
         return evidently_report.run(judged, tags), []
@@ -263,15 +263,19 @@ def _summary(
         return "No verdict: nothing could be compared."
     said = scores.with_columns(change=pl.Series(changes, dtype=pl.String)).filter(pl.col("drifted"))
     if said.is_empty():
-        return f"No drift: none of {compared} measures passed its threshold."
+        return f"No drift: none of {compared} measures is beyond its threshold."
     strongest = said.sort(pl.col("score") / pl.col("threshold"), descending=True).head(3)
     named = "; ".join(
-        f"{title(row)} ({row['score']:.2f}, threshold {row['threshold']:.2f}: {row['change']})"
+        f"{title(row)} ({row['score']:.3f}, threshold {row['threshold']:.3f}: {row['change']})"
         for row in strongest.iter_rows(named=True)
     )
-    own = "its threshold" if said.height == 1 else "their thresholds"
-    verdict = f"Drift: {said.height} of {compared} measures passed {own}. Furthest beyond: {named}."
+    verdict = f"Drift: {said.height} of {compared} measures {beyond(said.height)}. Furthest: {named}."
     return f"{verdict} {mix_or_words(scores)}".rstrip()
+
+
+def beyond(measures: int) -> str:
+    """What so many measures are, in words. They do not pass or fail: that is what checks of the gate do."""
+    return "is beyond its threshold" if measures == 1 else "are beyond their thresholds"
 
 
 def mix_or_words(scores: pl.DataFrame) -> str:
@@ -291,5 +295,4 @@ def mix_or_words(scores: pl.DataFrame) -> str:
 
 def title(row: Mapping[str, Any]) -> str:
     """A measure in words: `Words used (title)`."""
-    of_no_field = row["metric"] in OF_THE_MODEL or row["field"] in {"text", "rows"}
-    return _METRICS[row["metric"]] + ("" if of_no_field else f" ({row['field']})")
+    return _METRICS[row["metric"]] + ("" if row["metric"] in OF_NO_FIELD else f" ({row['field']})")

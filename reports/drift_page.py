@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reports import page, workspace
-from reports.drift import FALSE_ALARMS, DriftResult, mix_or_words, title
+from reports.drift import FALSE_ALARMS, DriftResult, beyond, mix_or_words, title
 from reports.outliers import distance_chart, place_chart
 
 __all__ = ["write"]
@@ -71,6 +71,7 @@ def write(
         compared=_COMPARED[result.comparison],
         moved=sorted((row for row in rows if row["drifted"]), key=lambda row: -row["score"] / row["threshold"]),
         rows=rows,
+        beyond=beyond,
         mix_or_words=mix_or_words(result.scores),
         evidently=evidently,
         false_alarms=FALSE_ALARMS,
@@ -103,6 +104,6 @@ def _for_eyes(result: DriftResult) -> list[dict[str, Any]]:
 
 def _verdict(result: DriftResult) -> str:
     if not result.judged or not result.scores["drifted"].count():
-        return "no verdict"
+        return page.NO_VERDICT
     moved, compared = int(result.scores["drifted"].sum()), result.scores["drifted"].count()
     return f"drift in {moved} of {compared} measures" if result.drifted else f"no drift in {compared} measures"

@@ -25,8 +25,8 @@ __all__ = [
     "DECISION",
     "KNOWN",
     "LABEL",
-    "OF_THE_MODEL",
-    "ROWS",
+    "OF_NO_FIELD",
+    "REJECTED",
     "Knowledge",
     "Measure",
     "measures",
@@ -40,8 +40,20 @@ TEXT = "text"
 ROWS = "rows"
 KNOWN = "known_path"
 
-OF_THE_MODEL = frozenset({"label_mix", "confidence", "review_share", "right_share", "known_and_predicted"})
-"""Metrics of what the model made of a product, and of no field."""
+REJECTED = "rejected_share"
+OF_NO_FIELD = frozenset(
+    {
+        "embedding_distance",
+        "embedding_beyond",
+        "label_mix",
+        "confidence",
+        "review_share",
+        "right_share",
+        "known_and_predicted",
+        REJECTED,
+    }
+)
+"""Metrics of whole products or of what the model made of them: a field of that name may stand beside them."""
 
 # Categories beyond the most frequent ones count together: one-off values would drown what moved.
 _MOST_VALUES = 100
@@ -74,9 +86,9 @@ class Measure:
     Attributes:
         metric: what is compared: missing_share; length, word_count, words, new_word_share, unknown_word_share,
             words_at_equal_labels, language; values, new_value_share; value; embedding_distance, embedding_beyond;
-            label_mix, confidence, review_share, right_share, known_and_predicted.
-        field: of which field; `text` for all text fields together; `label`, `confidence` or `decision` for what the
-            model added.
+            label_mix, confidence, review_share, right_share, known_and_predicted; rejected_share.
+        field: of which field; of metrics OF_NO_FIELD what they are of: `text` for all text fields together; `label`,
+            `confidence` or `decision` for what the model added; `rows` for the source.
         kind: whose method and threshold apply.
         method: the distance. A kind's method that does not fit is replaced: Wasserstein needs an order, so categories
             use Jensen-Shannon; lengths, counts and confidences of a text have one, so they use Wasserstein.
@@ -146,7 +158,7 @@ def rejected_share(before: tuple[int, int], now: tuple[int, int], spec: CatalogS
         bad = round(refused * rows / read)
         sides.append(pl.Series(["rejected"] * bad + ["usable"] * (rows - bad), dtype=pl.String))
     method = _of_categories(spec.drift.methods["label"])
-    return [Measure("rejected_share", ROWS, "label", method, Categories(sides[0], sides[1], shown="rejected"))]
+    return [Measure(REJECTED, ROWS, "label", method, Categories(sides[0], sides[1], shown="rejected"))]
 
 
 def _of_field(
@@ -220,7 +232,9 @@ def _of_quality(reference: pl.DataFrame, current: pl.DataFrame, spec: CatalogSpe
             right=pl.when(pl.col("known") == pl.col("predicted")).then(pl.lit("right")).when(
                 pl.col("known").is_not_null() & pl.col("predicted").is_not_null()
             ).then(pl.lit("wrong")),
-            pair=pl.col("known") + " taken for " + pl.col("predicted"),
+            pair=pl.when(pl.col("known") == pl.col("predicted"))
+            .then(pl.col("known") + " recognised")
+            .otherwise(pl.col("known") + " taken for " + pl.col("predicted")),
         )
         for frame in (reference, current)
     ]  # fmt: skip

@@ -60,6 +60,10 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
+NO_VERDICT = "no verdict"
+"""What a report says that had too little to judge by."""
+
+
 def cut(text: object, most: int = 300) -> str:
     """`text` cut after `most` characters, with a note of how many are missing."""
     if text is None:

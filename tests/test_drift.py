@@ -15,7 +15,7 @@ from scipy.stats import wasserstein_distance
 from catalogs import registry
 from catalogs.spec import CatalogSpec
 from reports import distances, drift, drift_page
-from reports.measures import Knowledge
+from reports.measures import Knowledge, rejected_share
 
 BRANDS = ["Acme", "Borealis", "Cumulus", "Delta"]
 WORDS = ["lamp", "table", "chair", "oak", "steel", "round", "small", "garden", "desk", "wall"]
@@ -84,6 +84,18 @@ def test_a_shift_of_the_label_mix_on_real_products_is_found_and_named(two_years)
     moved = two_years.changes[two_years.scores["metric"].to_list().index("label_mix")]
     assert "Apparel > Topwear > Tshirts" in moved
     assert two_years.summary.startswith("Drift: ")
+    assert "passed" not in two_years.summary, "which is what a check of the gate does that finds nothing"
+
+
+def test_a_score_is_the_same_number_in_the_summary_and_on_the_page(two_years, tmp_path):
+    strongest = two_years.scores.sort(pl.col("score") / pl.col("threshold"), descending=True).row(0, named=True)
+    shown = f"{strongest['score']:.3f}", f"{strongest['threshold']:.3f}"
+    assert f"{drift.title(strongest)} ({shown[0]}, threshold {shown[1]}: " in two_years.summary
+    page = drift_page.write(tmp_path, two_years, catalog="myntra").read_text()
+    assert all(
+        f'<td class="num" data-label="{name}">{value}</td>' in page
+        for name, value in zip(("Score", "Threshold"), shown, strict=True)
+    )
 
 
 def test_scores_are_those_of_evidently(two_years):
@@ -230,6 +242,44 @@ def test_columns_without_any_value_are_compared_as_far_as_they_go():
     length = result.scores.filter(pl.col("metric") == "length")
     assert length["score"].to_list() == [None]
     assert length["drifted"].to_list() == [None]
+
+
+def test_a_field_that_few_products_have_keeps_a_threshold():
+    """Dealt out with rows that lack it, all that have it could land on one side: a distance from nothing is none."""
+    few = pl.when(pl.int_range(pl.len()) < 4).then("also_buy").otherwise(pl.lit([], pl.List(pl.String)))
+    filled = [products(400, seed).with_columns(pl.lit(["B1", "B2"]).alias("also_buy")) for seed in (1, 2)]
+    result = quickly(*(side.with_columns(few.alias("also_buy")) for side in filled), shop())
+    row = result.scores.row(by_predicate=(pl.col("metric") == "values") & (pl.col("field") == "also_buy"), named=True)
+    assert (row["score"], row["drifted"]) == (0, False)
+    assert row["threshold"] == 0.1
+
+
+def test_a_field_may_be_called_what_a_metric_is_of():
+    """The catalogue of newsgroups has a field `text`."""
+    fields = [{"name": "text", "kind": "text"}, {"name": "rows", "kind": "keyword"}]
+    spec = CatalogSpec.model_validate({"name": "s", "title": "S", "label": {"column": "aisle"}, "fields": fields})
+    renamed = [products(600, seed).rename({"title": "text", "brand": "rows"}) for seed in (1, 2)]
+    rejected = rejected_share((1_000, 10), (1_000, 400), spec)
+    result = drift.compare(*renamed, spec, comparison="arrivals", seed=0, more=rejected)
+    titles = [drift.title(row) for row in result.scores.iter_rows(named=True)]
+    assert {"Missing values (text)", "Words used (text)", "Mix of values (rows)", "Missing values (rows)"} <= set(
+        titles
+    )
+    assert "Rejected rows" in titles
+    assert len(titles) == len(set(titles))
+    assert result.report is not None
+    assert ("values", "rows") in result.report.scores()
+    assert ("rejected_share", "rows") not in result.report.scores(), "made of two counts, it would be no picture"
+
+
+def test_a_label_that_is_called_by_anothers_name_is_told_in_words():
+    sides = [products(1000, seed).with_columns(known_path=pl.concat_list("label")) for seed in (1, 2)]
+    swapped = pl.col("label").replace({"Home": "Office", "Office": "Home"})
+    result = quickly(sides[0], sides[1].with_columns(known_path=pl.concat_list(swapped)), shop())
+    said = result.changes[result.scores["metric"].to_list().index("known_and_predicted")]
+    assert "Home recognised " in said
+    assert "Office taken for Home 0 % → " in said
+    assert "Home taken for Home" not in said
 
 
 def test_infinite_and_undefined_numbers_do_no_harm():
