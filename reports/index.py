@@ -57,7 +57,8 @@ def write(reports_folder: Path) -> Path:
     """
     found = entries(reports_folder)
     latest: dict[tuple[str, str], Entry] = {}
-    for entry in found:
+    # What was judged stands until it is judged anew: a night with too little to judge by has said nothing else.
+    for entry in sorted(found, key=lambda entry: entry.verdict == page.NO_VERDICT):
         latest.setdefault((entry.catalog, entry.kind), entry)
     newest = sorted(
         latest.values(), key=lambda entry: (entry.catalog, _ORDER[entry.kind.partition(",")[0]], entry.kind)
@@ -121,7 +122,7 @@ def _verdict(said: dict[str, Any]) -> tuple[str, str]:
         return str(said["verdict"]), str(said.get("tone", "plain"))
     rows = said.get("rows")
     if not isinstance(rows, dict):
-        return "no verdict", "quiet"
+        return page.NO_VERDICT, "quiet"
     text = f"{page.number(rows.get('read'))} rows read, {page.number(rows.get('rejected'))} rejected"
     if said.get("balanced") is False:
         return f"{text}, and the account does not balance", "bad"

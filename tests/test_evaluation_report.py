@@ -194,6 +194,29 @@ def test_the_index_links_every_report_newest_first(tmp_path):
     assert "accuracy 0.6667, macro F1" in page.text
 
 
+def test_the_index_keeps_a_verdict_until_there_is_another(tmp_path):
+    """A night with too few products says nothing about what was found before."""
+    for run_id, verdict in (("r1", "drift in 3 of 30 measures"), ("r2", "no verdict")):
+        for comparison in ("catalogue", "arrivals"):
+            said = verdict if comparison == "catalogue" else "no verdict"
+            facts = {
+                "kind": "drift",
+                "catalog": "shop",
+                "run_id": run_id,
+                "time": f"2026-01-0{run_id[1]}T03:00:00+00:00",
+            }
+            page = tmp_path / "shop" / run_id / f"drift_{comparison}.html"
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text("page")
+            page.with_suffix(".json").write_text(json.dumps(facts | {"comparison": comparison, "verdict": said}))
+    now, _, over_time = Page(index.write(tmp_path).read_text()).text.partition("Over time")
+    assert "drift in 3 of 30 measures" in now
+    assert "2026-01-01" in now
+    assert now.count("no verdict") == 1, "the newest, where there has never been a verdict"
+    assert now.count("2026-01-02") == 1
+    assert over_time.count("no verdict") == 3
+
+
 def test_the_index_of_no_reports_says_so(tmp_path):
     assert "none yet" in index.write(tmp_path).read_text()
 
