@@ -116,7 +116,8 @@ def _count_nobody() -> None:
 
 def _kept(reports: Path, run_ids: Collection[str], most_runs: int) -> list[Path]:
     """Snapshots of the newest runs that have any; run ids sort by time."""
-    by_run = [found for run_id in sorted(run_ids) if (found := sorted((reports / run_id / _KEPT).glob("*.json")))]
+    # A nightly run is recorded twice: when its predictions can be seen, and at its end.
+    by_run = [found for run_id in sorted(set(run_ids)) if (found := sorted((reports / run_id / _KEPT).glob("*.json")))]
     return [path for found in by_run[-most_runs:] for path in found]
 
 

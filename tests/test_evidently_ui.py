@@ -19,10 +19,12 @@ import polars as pl
 import pytest
 
 from core.settings import get_settings
-from reports import drift, drift_page
+from reports import drift, drift_page, workspace
+from tasks.summarise_run import make_visible
 from tests import stored
 from tests.prefect_server import until
 from warehouse.home import get_home
+from warehouse.recorded import recorded_runs
 from warehouse.runs import Run, open_run
 
 ROWS = 600
@@ -66,6 +68,19 @@ def _answers(client: httpx.Client) -> bool:
         return client.get("/api/version").is_success
     except httpx.TransportError:
         return False
+
+
+def test_a_night_that_is_recorded_twice_is_shown_once(shelves: Path, tmp_path: Path) -> None:
+    """When its predictions can be seen, and at its end."""
+    frame = pl.DataFrame({"title": [f"title {i % 97}" for i in range(ROWS)], "confidence": [0.5, 0.9] * (ROWS // 2)})
+    for night in (1, 2):
+        with open_run("shelf", "nightly") as run:
+            make_visible(run.run_id)
+            result = drift.compare(frame, frame, stored.spec(), comparison="catalogue", seed=night)
+            drift_page.write(run.reports, result, catalog="shelf", run_id=run.run_id, model_version="v1")
+    recorded = recorded_runs(get_home(), "shelf")["run_id"].to_list()
+    assert len(recorded) == 4
+    assert workspace.gather(tmp_path / "workspace", get_home().reports, {"shelf": recorded}, 2) == ({"shelf": 2}, [])
 
 
 @pytest.mark.slow
