@@ -68,10 +68,10 @@ class Trial:
         drawn: how, or at which strength.
         rows: products in a batch; fewer where the catalogue has fewer.
         trials: how often.
-        alarms: how often some measure passed its threshold.
+        alarms: how often some measure was beyond its threshold.
         share: of the trials; with its 95 % interval.
         met: whether drift was found as often as asked; whether false alarms are not shown to come more often.
-        named: the measure that passed most often.
+        named: the measure that was so most often.
     """
 
     comparison: Comparison
@@ -155,6 +155,8 @@ def _increments(world: World, size: int) -> Iterator[tuple[str, Draw]]:
         if next(increments.groups(world.pool[name], np.random.default_rng(0)), None) is not None:
             kind = f"new range ({name})" if whole else f"refresh ({name})"
             yield kind, partial(_group, world, name, size, whole=whole)
+            if whole:
+                yield f"new range ({name}) after another", partial(_range_after_another, world, name, size)
 
 
 def _sides(
@@ -178,6 +180,23 @@ def _group(
     drawn = rng.choice(own, min(size, len(own) if whole else max(1, len(own) // 2)), replace=False)
     rest = np.setdiff1d(np.arange(pool.height), own if whole else drawn)
     return pool[rng.permutation(rest)[: _REFERENCE_ROWS["arrivals"]]], pool[drawn]
+
+
+def _range_after_another(
+    world: World, name: str, size: int, rng: np.random.Generator
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """All products of a value are new, as those of another were the night before: what came before is much of that."""
+    pool = world.pool
+    every = np.arange(pool.height)
+    first = next(increments.groups(pool[name], rng))
+    others = np.setdiff1d(every, first)
+    own = next(increments.groups(pool[name][others], rng), None)
+    if own is None:  # nearly all others are of one value
+        return _group(world, name, size, rng, whole=True)
+    second = others[own]
+    rest = rng.permutation(np.setdiff1d(others, second))
+    before = np.concatenate([first[: max(size, 1)], rest])[: _REFERENCE_ROWS["arrivals"]]
+    return pool[before], pool[rng.choice(second, min(size, len(second)), replace=False)]
 
 
 def _injected(
