@@ -121,7 +121,7 @@ def maintained(result: MaintainResult) -> str:
 def watched(result: MonitorResult) -> str:
     """Both verdicts on drift, what that means for the model, and the reports."""
     found = {"summary": result.summary, "arrivals": result.arrivals}
-    lines = [f"{result.catalog}: monitored (run {result.run_id})", *_watched(found, result.retraining)]
+    lines = [f"{result.catalog}: monitored (run {result.run_id})", *_watched(found, result)]
     return "\n".join([*lines, *reports(result.reports)])
 
 
@@ -142,9 +142,16 @@ def tested(result: SelfTestResult) -> str:
     return "\n".join([table(columns, rows), f"{result.catalog}: {result.summary}", *reports(result.reports)])
 
 
-def _watched(found: Mapping[str, Any], retraining: Mapping[str, Any]) -> list[str]:
-    shown = [("catalogue", drift(found)), ("arrivals", drift(found["arrivals"])), ("retraining", retraining["summary"])]
-    return [f"  {name:<10} {text}" for name, text in shown]
+def _watched(found: Mapping[str, Any], result: MonitorResult | RunResult) -> list[str]:
+    shown = [("catalogue", drift(found)), ("arrivals", drift(found["arrivals"]))]
+    if result.freshness["stale"]:
+        shown.append(("stale", result.freshness["summary"]))
+    shown.append(("retraining", result.retraining["summary"]))
+    lines = [f"  {name:<10} {text}" for name, text in shown]
+    if result.retraining["wanted"]:
+        both = f"aisle train {result.catalog} && aisle score {result.catalog}"
+        lines.append(f"  next: {both}; a deployment with a trigger for aisle.retrain does it by itself")
+    return lines
 
 
 def ran(result: RunResult) -> str:
@@ -155,7 +162,7 @@ def ran(result: RunResult) -> str:
     if is_nothing_new(rows):
         lines.append(nothing_new(rows))
     lines.append(f"  model      {_model(result.model)}")
-    lines += _watched(result.drift, result.retraining)
+    lines += _watched(result.drift, result)
     if result.baselines:
         lines.append(scores(str(result.model.get("version")), result.model, result.baselines))
     lines += findings(result)

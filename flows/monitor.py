@@ -20,9 +20,9 @@ def monitor(catalog: str, within: str | None = None) -> MonitorResult:
     Every score and rule is kept, and reports are written. `within` is the run that this is a part of.
     """
     with open_run(catalog, "monitor", within=within) as run:
-        check_freshness(run.run_id)
+        fresh = check_freshness(run.run_id)
         whole = measure_drift(run.run_id, "catalogue")
         arrived = measure_drift(run.run_id, "arrivals")
         retraining = decide_retraining(run.run_id)
         index = write_index(run.run_id)
-        return MonitorResult.of(run, whole, arrived, retraining, index)
+        return MonitorResult.of(run, fresh, whole, arrived, retraining, index)

@@ -11,6 +11,7 @@ from tasks.as_dict import AsDict
 
 if TYPE_CHECKING:
     from reports.self_test import Trial
+    from tasks.check_freshness import Freshness
     from tasks.decide_retraining import Retraining
     from tasks.measure_drift import Seen
     from tasks.try_detectors import Sampled
@@ -25,6 +26,7 @@ class MonitorResult(AsDict):
         drifted: in either comparison; None where there was too little to compare for a verdict in both.
         summary: of the whole catalogue.
         arrivals: drifted and summary of what came in since the last look.
+        freshness: last (change of any product, UTC), stale (None without a limit) and summary.
         retraining: wanted, summary, and rules: rule, value, limit, met, why.
     """
 
@@ -33,11 +35,12 @@ class MonitorResult(AsDict):
     drifted: bool | None
     summary: str
     arrivals: dict[str, Any]
+    freshness: dict[str, Any]
     retraining: dict[str, Any]
     reports: dict[str, str]
 
     @classmethod
-    def of(cls, run: Run, whole: Seen, arrived: Seen, retraining: Retraining, index: Path) -> Self:
+    def of(cls, run: Run, fresh: Freshness, whole: Seen, arrived: Seen, retraining: Retraining, index: Path) -> Self:
         """From what the steps found."""
         verdicts = [seen.drifted for seen in (whole, arrived) if seen.drifted is not None]
         return cls(
@@ -46,6 +49,7 @@ class MonitorResult(AsDict):
             drifted=any(verdicts) if verdicts else None,
             summary=whole.summary,
             arrivals={"drifted": arrived.drifted, "summary": arrived.summary},
+            freshness=asdict(fresh) | {"last": fresh.last and fresh.last.isoformat(timespec="seconds")},
             retraining=asdict(retraining),
             reports={"drift": str(whole.report), "arrivals": str(arrived.report), "index": str(index)},
         )

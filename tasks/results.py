@@ -137,7 +137,8 @@ class RunResult(AsDict):
             went. `scored` counts what the model was asked.
         model: version, accuracy and macro_f1 on the hold-out, and whether this run trained it.
         drift: drifted (None where there is no verdict), summary, arrivals.
-        retraining: as in MonitorResult.
+        freshness: as in MonitorResult.
+        retraining: the same.
         warnings: of the ingest, by name; `meanings` says them in words.
         reports: paths of the pages by kind.
         baselines: metrics that are easy to reach, on the same hold-out.
@@ -150,6 +151,7 @@ class RunResult(AsDict):
     rows: dict[str, int]
     model: dict[str, Any]
     drift: dict[str, Any]
+    freshness: dict[str, Any]
     retraining: dict[str, Any]
     warnings: dict[str, int]
     meanings: dict[str, str]
@@ -184,6 +186,7 @@ class RunResult(AsDict):
                 "trained": trained is not None,
             },
             drift={"drifted": watched.drifted, "summary": watched.summary, "arrivals": watched.arrivals},
+            freshness=watched.freshness,
             retraining=watched.retraining,
             warnings=ingested.warnings,
             meanings=ingested.meanings,

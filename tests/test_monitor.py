@@ -7,12 +7,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from aisle import summary
 from catalogs import demo, registry
 from core.settings import get_settings
 from flows.ingest import ingest
@@ -178,6 +180,7 @@ def test_each_rule_of_the_policy_is_reason_enough(
     result = monitor.fn("demo")
     assert rule(result, name)["met"] is True
     assert result.retraining["wanted"] is True
+    assert "next: aisle train demo && aisle score demo;" in summary.watched(result)
 
 
 def test_labels_that_turn_out_wrong_want_a_new_model(
@@ -206,6 +209,21 @@ def test_with_nothing_to_learn_or_within_the_pause_no_model_is_wanted(
     assert result.retraining["wanted"] is False
     assert "would be wanted" in result.retraining["summary"]
     assert "not now" in result.retraining["summary"]
+    assert "next:" not in summary.watched(result)
+
+
+def test_how_old_the_data_is_stands_in_what_monitoring_gives_back(
+    opened: Path, aisle: Any, declared: Callable[[str], None]
+) -> None:
+    (changed,) = ask("SELECT max(finished_at) AS at FROM runs WHERE stored > 0")
+    for days, stale in ((30, False), (0.000001, True)):
+        declared(f"[freshness]\nmax_days = {days:f}")
+        code, out, err = aisle("monitor", "demo", "--json")
+        assert code == 0, err
+        found = json.loads(out)["freshness"]
+        assert found["stale"] is stale
+        assert datetime.fromisoformat(found["last"]) == changed["at"].replace(microsecond=0)
+    assert "  stale      products last changed " in aisle("monitor", "demo")[1]
 
 
 def test_nights_with_little_end_in_a_report_that_says_so(opened: Path, tmp_path: Path) -> None:
