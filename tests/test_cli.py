@@ -280,6 +280,8 @@ def test_models_are_trained_refused_promoted_and_rolled_back(shop: Path, aisle: 
     assert json.loads(aisle("models", "promote", "demo", "v2", "--why", "a test", "--json")[1])["champion"] == "v2"
     assert status() == {"v1": "former champion", "v2": "champion"}
     assert aisle("models", "promote", "demo", "v2")[0] == 1
+    assert "no answer changes: its own never stopped being current" in aisle("models", "rollback", "demo")[1]
+    assert aisle("models", "promote", "demo", "v2")[0] == 0
     assert "2," not in aisle("score", "demo")[2]
     assert json.loads(aisle("models", "rollback", "demo", "--json")[1])["champion"] == "v1"
     assert json.loads(aisle("score", "demo", "--json")[1])["rows"]["scored"] == 0

@@ -113,9 +113,18 @@ def _decide(catalog: str, event: Event, version: str | None, why: str, as_json_:
     done = f"rolled back to {record.version}" if event == "rolled_back" else f"{record.version} was {event}"
     emit(f"{catalog}: {done}; the champion is {after or 'none'}")
     if back is not None:
-        emit(f"{count(back[0])} of its answers are current again")
+        emit(_taken_back(*back))
     if after != before and (back is None or back[1]):
         emit(f"next: aisle score {catalog}, so that its answers stand in the predictions")
+
+
+def _taken_back(reused: int, unanswered: int) -> str:
+    """What a rollback made of the stored answers."""
+    if reused:
+        return f"{count(reused)} of its answers are current again"
+    if unanswered:
+        return f"no answer changes: it has none yet for {count(unanswered)} products"
+    return "no answer changes: its own never stopped being current"
 
 
 def _models(catalog: str | None) -> list[dict[str, Any]]:

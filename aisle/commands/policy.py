@@ -30,8 +30,9 @@ ReviewAll = Annotated[
 def policy(catalog: Catalog, target: Target = None, review_all: ReviewAll = None, as_json_: Json = False) -> None:
     """Say when predictions are accepted, or change it.
 
-    A change acts at once on every stored prediction and on the API; nothing is trained or scored again. It holds for
-    the champion: the next model starts from [accept] in the catalogue's TOML.
+    A change acts at once on every stored prediction and on the API; nothing is trained or scored again. A target
+    holds for the champion: the next model starts from [accept] in the catalogue's TOML. --review-all holds for
+    whatever model answers, until --by-threshold.
     """
     require(catalog)
     if target is not None or review_all is not None:
