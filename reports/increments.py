@@ -37,6 +37,10 @@ _LEAST_VALUES = 20
 # A range of fewer products is joined by others: of a handful, every mix is unlike everything.
 _LEAST_ROWS = 100
 
+# Of the false alarms that may be, this part is aimed at. What came in is missing from the reference (a whole range, half
+# of a label), so increments that are drawn from the rest are a little tamer than it was itself.
+_AIMED_AT = 0.5
+
 DRAWN = 80
 """Increments of each kind: half of them say what one in twenty reaches of each measure, half of all together."""
 
@@ -161,7 +165,8 @@ def thresholds(scores: Floats, least: Sequence[float], kinds: Sequence[str], fal
     """From which score on a measure is drift, so that few increments of any kind raise an alarm anywhere.
 
     Each measure has a scale: what one increment in twenty reaches of it. The measures are then taken together: an
-    increment is as odd as its oddest measure, and a common factor on all scales leaves `false_alarms` of each kind.
+    increment is as odd as its oddest measure, and a common factor on all scales leaves half of `false_alarms` of each
+    kind.
 
     Args:
         scores: measures × increments; NaN where there is nothing to compare.
@@ -177,7 +182,7 @@ def thresholds(scores: Floats, least: Sequence[float], kinds: Sequence[str], fal
     scale = np.array([max((_high(row[own], false_alarms) for own in scaled), default=0.0) for row in found])
     scale = np.maximum(scale, np.asarray(least))
     oddest = (found / scale[:, None]).max(axis=0, initial=0.0)
-    factor = max([1.0, *(_high(oddest[own], false_alarms) for own in judged)])
+    factor = max([1.0, *(_high(oddest[own], false_alarms * _AIMED_AT) for own in judged)])
     return [float(one) for one in scale * factor]
 
 
