@@ -12,7 +12,7 @@ from aisle.render import as_json as as_json_text
 from aisle.render import as_json_line, emit, note
 from core.errors import AisleError, UsageError
 
-PIPELINE_PACKAGES = frozenset({"prefect", "great_expectations", "evidently", "pandas", "pyarrow"})
+PIPELINE_PACKAGES = frozenset({"prefect", "great_expectations", "evidently", "pandas", "pyarrow", "deltalake", "arro3"})
 """Packages of the `pipeline` extra: an installation that only serves and queries lacks them."""
 
 

@@ -84,6 +84,9 @@ class Points:
 
     def watch(self) -> None:
         """Put a point wherever the warehouse changes, and between the steps."""
+        import deltalake
+        import deltalake.transaction
+
         import classifier.artifact
         import core.orchestration
         import warehouse.bucket
@@ -103,7 +106,7 @@ class Points:
         self._around(warehouse.working.Working, "_put_one", lambda _, file: _what_is_put(file[0]))
         self._around(warehouse.bucket.Bucket, "put", lambda _, key, *__: f"send {_what_is_put(key)}")
         self._around(warehouse.bucket.Bucket, "delete", lambda *_: "delete")
-        write, add = warehouse.tables.write_deltalake, warehouse.tables.AddAction
+        write, add = deltalake.write_deltalake, deltalake.transaction.AddAction
         renamed = warehouse.publish.Published
 
         def watched_write(path: Path, rows: Any, **how: Any) -> None:
@@ -119,8 +122,8 @@ class Points:
             return renamed(*facts)
 
         self._around(warehouse.tables, "_write", lambda path, *_: f"commit {path.name}")
-        warehouse.tables.write_deltalake = watched_write  # type: ignore[assignment]
-        warehouse.tables.AddAction = watched_add  # type: ignore[assignment, misc]
+        deltalake.write_deltalake = watched_write  # type: ignore[assignment]
+        deltalake.transaction.AddAction = watched_add  # type: ignore[assignment, misc]
         warehouse.publish.Published = watched_rename  # type: ignore[assignment, misc]
 
     def _step(self, name: str, done: int, total: int) -> None:

@@ -52,8 +52,9 @@ def test_each_lock_is_part_of_the_next():
 
 
 def test_the_api_installs_without_orchestration_validation_and_drift_libraries():
-    assert lock("api").keys().isdisjoint({"prefect", "great-expectations", "evidently", "pandas", "sqlalchemy"})
-    assert lock("pipeline").keys() >= {"prefect", "great-expectations", "evidently"}
+    flows_only = {"prefect", "great-expectations", "evidently", "deltalake"}
+    assert lock("api").keys().isdisjoint({*flows_only, "pandas", "sqlalchemy"})
+    assert lock("pipeline").keys() >= flows_only
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -155,7 +156,7 @@ def test_what_the_api_needs_is_enough_to_serve(tmp_path: Path, tmp_path_factory:
     project = copy_of_the_project(tmp_path)
     assert install(project, "api").returncode == 0
     python = project / ".venv" / "bin" / "python"
-    for heavy in ("prefect", "great_expectations", "evidently", "pandas"):
+    for heavy in ("prefect", "great_expectations", "evidently", "pandas", "deltalake"):
         found = subprocess.run([python, "-c", f"import {heavy}"], capture_output=True, text=True, check=False)
         assert f"No module named '{heavy}'" in found.stderr
     command = ["-m", "aisle", "serve"]

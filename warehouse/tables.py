@@ -1,6 +1,7 @@
 """Delta tables, one for each catalogue and kind: reading and writing them at a version.
 
 Every write is one atomic Delta commit. A commit is seen by nobody until a run records its version (see `runs`).
+deltalake is imported where something is written: an installation that only serves and queries has none.
 """
 
 from __future__ import annotations
@@ -9,18 +10,34 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
 import polars as pl
-from arro3.core import Table
-from deltalake import DeltaTable, Schema, WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, create_table_with_add_actions
 
-from core.errors import TableDamaged
 from warehouse.columns import COLUMNS
+from warehouse.delta_log import files, unusable, version
 from warehouse.home import naming_disk_errors
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable, WriterProperties
+
+__all__ = [
+    "LoggedFile",
+    "append",
+    "compact",
+    "conform",
+    "empty",
+    "files",
+    "logged",
+    "overwrite",
+    "read",
+    "restore",
+    "scan",
+    "sha256",
+    "vacuum",
+    "version",
+]
 
 ROW_GROUP = 50_000
 """Rows in a Parquet row group: what a reader holds at least, and the grain at which files are skipped."""
@@ -32,7 +49,6 @@ COMPACTED_BYTES = 128 << 20
 
 # Versions are named by runs, and runs are kept: so is the log. By default what is older than 30 days goes from it.
 _CONFIGURATION: dict[str, str | None] = {"delta.enableExpiredLogCleanup": "false"}
-_WRITER = WriterProperties(max_row_group_size=ROW_GROUP, compression="ZSTD", compression_level=1)
 
 
 @dataclass(frozen=True)
@@ -65,14 +81,6 @@ def conform(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
     return frame.select(*known, *[name for name in frame.columns if name not in schema])
 
 
-def version(path: Path) -> int | None:
-    """The newest version of a table; None where nothing was ever committed to it."""
-    # The folder of a log is made before its first commit: another process may be about to, or was killed there.
-    if not any(file.suffix in {".json", ".parquet"} for file in (path / "_delta_log").glob("[0-9]*")):
-        return None
-    return _open(path).version()
-
-
 def append(path: Path, data: pl.DataFrame | Path) -> int:
     """Append rows (a frame, or a Parquet file, which is moved) in one commit; returns the new version."""
     return _write(path, data, "append")
@@ -88,14 +96,26 @@ def _write(path: Path, data: pl.DataFrame | Path, mode: Literal["append", "overw
         if isinstance(data, Path):
             _commit_file(path, data, mode)
         else:
+            from deltalake import write_deltalake
+
             schema_mode = "merge" if mode == "append" else "overwrite"
             how: dict[str, Any] = {"mode": mode, "schema_mode": schema_mode, "configuration": _CONFIGURATION}
-            write_deltalake(path, data.to_arrow(), writer_properties=_WRITER, **how)
+            write_deltalake(path, data.to_arrow(), writer_properties=_writer(), **how)
     return _open(path).version()
+
+
+def _writer() -> WriterProperties:
+    from deltalake import WriterProperties
+
+    return WriterProperties(max_row_group_size=ROW_GROUP, compression="ZSTD", compression_level=1)
 
 
 def _commit_file(path: Path, file: Path, mode: Literal["append", "overwrite"]) -> None:
     """Make a Parquet file part of a table, its digest in its name. One that is moved but not committed is no part."""
+    from arro3.core import Table
+    from deltalake import Schema
+    from deltalake.transaction import AddAction, create_table_with_add_actions
+
     empty_frame = pl.DataFrame(schema=pl.read_parquet_schema(file))
     schema = Schema.from_arrow(Table.from_arrow(empty_frame).schema)
     rows = pl.scan_parquet(file).select(pl.len()).collect().item()
@@ -122,16 +142,6 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def files(path: Path, at: int) -> list[str]:
-    """The Parquet files of a table at a version, as absolute paths.
-
-    Raises:
-        TableDamaged: the log cannot be read, or that version is gone.
-    """
-    # delta-rs gives addresses: a space or an accent in the home's path comes percent-encoded.
-    return sorted(unquote(uri.removeprefix("file://")) for uri in _open(path, at).file_uris())
-
-
 def restore(path: Path, at: int | None) -> None:
     """Make a table's newest version equal to an earlier one; None empties it. What came later is no longer read."""
     now = version(path)
@@ -156,7 +166,7 @@ def logged(path: Path, at: int) -> list[LoggedFile]:
 def compact(path: Path) -> tuple[int, int]:
     """Write the small files of a table together, in one commit; returns how many files went and came."""
     with naming_disk_errors(path):
-        done = _open(path).optimize.compact(target_size=COMPACTED_BYTES, writer_properties=_WRITER)
+        done = _open(path).optimize.compact(target_size=COMPACTED_BYTES, writer_properties=_writer())
     return int(done["numFilesRemoved"]), int(done["numFilesAdded"])
 
 
@@ -194,11 +204,10 @@ def read(path: Path, kind: str, at: int | None) -> pl.DataFrame:
 
 
 def _open(path: Path, at: int | None = None) -> DeltaTable:
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError, TableNotFoundError
+
     try:
         return DeltaTable(path, version=at)
     except (TableNotFoundError, DeltaError, OSError, ValueError) as error:
-        raise TableDamaged(
-            f"cannot be opened{'' if at is None else f' at version {at}'} ({str(error).splitlines()[0][:200]})",
-            where=str(path),
-            hint="restore the folder from a backup; what was published before is still there to read",
-        ) from error
+        raise unusable(path, at, error) from error

@@ -1,0 +1,124 @@
+"""The log of a table read without deltalake: the same files, at every version, as deltalake itself finds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from core.errors import TableDamaged
+from tests.commands import PROJECT
+from warehouse import delta_log, tables
+
+
+def by_deltalake(path: Path, at: int) -> list[str]:
+    return sorted(unquote(uri.removeprefix("file://")) for uri in DeltaTable(path, version=at).file_uris())
+
+
+def rows(first: int) -> pl.DataFrame:
+    return pl.DataFrame({"seq": [first, first + 1], "name": ["é", "a b"]})
+
+
+def commit(log: Path, number: int, *actions: dict) -> None:
+    (log / f"{number:020}.json").write_text("".join(json.dumps(action) + "\n" for action in actions))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Everything that Aisle does to a table, in a folder whose name has to be encoded; with a checkpoint on the way."""
+    path = tmp_path / "ein Käfig mit 100 %" / "products"
+    path.parent.mkdir()
+    tables.append(path, rows(0))
+    staged = tmp_path / "batch.parquet"
+    for first in (2, 4):
+        rows(first).with_columns(price=pl.lit(1.5)).write_parquet(staged)
+        tables.append(path, staged)
+    tables.restore(path, 0)
+    DeltaTable(path).create_checkpoint()
+    tables.append(path, rows(6))
+    tables.append(path, rows(8))
+    tables.compact(path)
+    rows(10).write_parquet(staged)
+    tables.overwrite(path, staged)
+    DeltaTable(path).delete()
+    tables.append(path, rows(12))
+    tables.vacuum(path, 0, keep=[])
+    return path
+
+
+def test_every_version_has_the_files_that_deltalake_finds(table: Path):
+    newest = DeltaTable(table).version()
+    assert delta_log.version(table) == newest
+    found = [delta_log.files(table, at) for at in range(newest + 1)]
+    assert found == [by_deltalake(table, at) for at in range(newest + 1)]
+    assert len({tuple(files) for files in found}) > 5, "the table hardly changed"
+    assert [] in found, "no version was empty"
+
+
+def test_a_log_that_begins_with_a_checkpoint_is_read_from_there(table: Path):
+    (checkpoint,) = (table / "_delta_log").glob("*.checkpoint.parquet")
+    at = int(checkpoint.name.partition(".")[0])
+    for old in sorted((table / "_delta_log").glob("*.json"))[: at + 1]:
+        old.unlink()
+    newest = DeltaTable(table).version()
+    assert delta_log.version(table) == newest
+    for later in range(at, newest + 1):
+        assert delta_log.files(table, later) == by_deltalake(table, later)
+    with pytest.raises(TableDamaged, match=f"version {at - 1} .*no version 0"):
+        delta_log.files(table, at - 1)
+
+
+def test_where_nothing_was_committed_there_is_no_version(tmp_path: Path):
+    assert delta_log.version(tmp_path / "nowhere") is None
+    (tmp_path / "begun" / "_delta_log").mkdir(parents=True)
+    (tmp_path / "begun" / "_delta_log" / "_commit_1.json.tmp").write_text("{}")
+    assert delta_log.version(tmp_path / "begun") is None
+
+
+def test_a_gap_in_the_log_is_damage_and_a_version_to_come_is_not_there(table: Path):
+    newest = delta_log.version(table)
+    assert newest is not None
+    with pytest.raises(TableDamaged, match="backup"):
+        delta_log.files(table, newest + 1)
+    (table / "_delta_log" / f"{newest - 1:020}.json").unlink()
+    with pytest.raises(TableDamaged, match=f"version {newest} .*no version {newest - 1}"):
+        delta_log.files(table, newest)
+
+
+@pytest.mark.parametrize("text", ["{", "5\n", '{"add": {}}\n', '{"add": null}\n', "\xff\xfe"])
+def test_a_commit_that_is_none_is_damage(table: Path, text: str):
+    newest = delta_log.version(table)
+    (table / "_delta_log" / f"{newest:020}.json").write_text(text, encoding="latin-1")
+    with pytest.raises(TableDamaged, match="backup"):
+        delta_log.files(table, newest or 0)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "named"),
+    [
+        ({"minReaderVersion": 3, "readerFeatures": ["timestampNtz", "deletionVectors"]}, "deletionVectors"),
+        ({"minReaderVersion": 2}, "version 2"),
+    ],
+)
+def test_a_table_that_another_program_gave_features_is_refused(table: Path, protocol: dict, named: str):
+    newest = delta_log.version(table)
+    assert newest is not None
+    commit(table / "_delta_log", newest + 1, {"protocol": protocol | {"minWriterVersion": 7}})
+    with pytest.raises(TableDamaged, match=named):
+        delta_log.files(table, newest + 1)
+    assert delta_log.files(table, newest) == by_deltalake(table, newest)
+
+
+def test_reading_and_serving_load_no_deltalake(tmp_path: Path):
+    code = "import sys, api.api, warehouse.recorded; sys.exit('deltalake' in sys.modules or 'arro3' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, env=os.environ | {"AISLE_HOME": str(tmp_path)}, check=False
+    )
+    assert found.returncode == 0
