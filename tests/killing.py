@@ -26,7 +26,8 @@ from typing import Any
 
 import duckdb
 
-IMPORTED = ("flows.nightly", "tests.killing", "great_expectations", "evidently", "evidently.presets", "skops.io")
+_LOADED_LATE = ("deltalake", "great_expectations", "evidently", "evidently.presets", "skops.io")
+IMPORTED = ("flows.nightly", "tests.killing", *_LOADED_LATE)
 PATIENCE_S = 120.0
 
 Words = list[Any]
