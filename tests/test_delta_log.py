@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from core.errors import TableDamaged
+from core.errors import HomeUnusable, TableDamaged
 from tests.commands import PROJECT
 from warehouse import delta_log, tables
 
@@ -114,6 +114,64 @@ def test_a_table_that_another_program_gave_features_is_refused(table: Path, prot
     with pytest.raises(TableDamaged, match=named):
         delta_log.files(table, newest + 1)
     assert delta_log.files(table, newest) == by_deltalake(table, newest)
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["s3://bucket/part.parquet", "file:///part.parquet", "/part.parquet", "%2Fpart.parquet"]
+)
+def test_a_file_that_lies_outside_of_its_table_is_refused(table: Path, elsewhere: str):
+    newest = delta_log.version(table)
+    assert newest is not None
+    commit(table / "_delta_log", newest + 1, {"add": {"path": elsewhere}})
+    with pytest.raises(TableDamaged, match="outside"):
+        delta_log.files(table, newest + 1)
+
+
+@pytest.mark.parametrize("parts", ["0000000001.0000000002.parquet", "80a083e8-7026-4e79-81be-64bd76c43a11.json"])
+def test_checkpoints_of_other_programs_are_passed_over_and_missed_only_when_commits_are_gone(table: Path, parts: str):
+    log = table / "_delta_log"
+    newest = delta_log.version(table)
+    assert newest is not None
+    expected = delta_log.files(table, newest)
+    (log / f"{newest:020}.checkpoint.{parts}").write_text("not read")
+    assert delta_log.files(table, newest) == expected
+    for kept in [*log.glob("*.json"), *log.glob("*.checkpoint.parquet")]:
+        if f".checkpoint.{parts}" not in kept.name:
+            kept.unlink()
+    assert delta_log.version(table) == newest, "a table that was written would count as new"
+    with pytest.raises(TableDamaged, match="no version 0"):
+        delta_log.files(table, newest)
+
+
+def test_a_checkpoint_that_keeps_its_files_in_others_is_refused(table: Path):
+    newest = delta_log.version(table)
+    assert newest is not None
+    protocol = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["v2Checkpoint"]}
+    frame = pl.DataFrame({"protocol": [protocol, None], "add": [None, {"path": "a.parquet"}]})
+    frame.write_parquet(table / "_delta_log" / f"{newest:020}.checkpoint.parquet")
+    with pytest.raises(TableDamaged, match="v2Checkpoint"):
+        delta_log.files(table, newest)
+
+
+def test_a_checkpoint_that_is_none_is_damage(table: Path):
+    newest = delta_log.version(table)
+    assert newest is not None
+    (table / "_delta_log" / f"{newest:020}.checkpoint.parquet").write_bytes(b"PAR1")
+    with pytest.raises(TableDamaged, match="backup"):
+        delta_log.files(table, newest)
+
+
+def test_a_log_that_this_user_may_not_read_is_not_taken_for_none(table: Path):
+    (table / "_delta_log").chmod(0)
+    was = os.geteuid()
+    os.seteuid(65534 if was == 0 else was)  # root reads everything
+    try:
+        for ask in (lambda: delta_log.version(table), lambda: delta_log.files(table, 0)):
+            with pytest.raises(HomeUnusable, match="cannot be read by this user"):
+                ask()
+    finally:
+        os.seteuid(was)
+        (table / "_delta_log").chmod(0o755)
 
 
 def test_reading_and_serving_load_no_deltalake(tmp_path: Path):

@@ -11,14 +11,18 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from core.errors import TableDamaged
+from core.errors import HomeUnusable, TableDamaged
 
 _COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
+_OTHER_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\..+\.(?:parquet|json)")
+"""In several parts, or named by a UUID: other programs write those. As long as commits are kept, they say the same."""
+
+_FORMS = (_COMMIT, _CHECKPOINT, _OTHER_CHECKPOINT)
 
 _READER_VERSION = 1
 """Up to here all that a reader must know is which files a version has."""
@@ -31,28 +35,38 @@ _KNOWN_FEATURES = frozenset({"timestampNtz"})
 
 
 def version(path: Path) -> int | None:
-    """The newest version of a table; None where nothing was ever committed to it."""
+    """The newest version of a table; None where nothing was ever committed to it.
+
+    Raises:
+        HomeUnusable: this user may not read its log.
+    """
     # The folder of a log is made before its first commit: another process may be about to, or was killed there.
-    commits, checkpoints = _listed(path)
-    return max([*commits, *checkpoints], default=None)
+    try:
+        names = _log(path)
+    except OSError as error:
+        raise unusable(path, None, error) from error
+    return max((number for form in _FORMS for number in _numbers(names, form)), default=None)
 
 
 def files(path: Path, at: int) -> list[str]:
     """The Parquet files of a table at a version, as absolute paths.
 
     Raises:
-        TableDamaged: the log cannot be read, or that version is gone.
+        TableDamaged: the log makes no sense, or that version is gone.
+        HomeUnusable: this user may not read it.
     """
     try:
         names = _names(path, at)
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise unusable(path, at, error) from error
     root = path.resolve()
-    return sorted(str(root / unquote(name)) for name in names)
+    return sorted(str(root / name) for name in names)
 
 
-def unusable(path: Path, at: int | None, error: Exception) -> TableDamaged:
+def unusable(path: Path, at: int | None, error: Exception) -> TableDamaged | HomeUnusable:
     """The error that says that a table cannot be opened."""
+    if isinstance(error, PermissionError):
+        return HomeUnusable("cannot be read by this user", where=str(path), hint="let this user read the whole home")
     said = next(iter(str(error).splitlines()), type(error).__name__)[:200]
     return TableDamaged(
         f"cannot be opened{'' if at is None else f' at version {at}'} ({said})",
@@ -61,19 +75,27 @@ def unusable(path: Path, at: int | None, error: Exception) -> TableDamaged:
     )
 
 
-def _listed(path: Path) -> tuple[set[int], set[int]]:
-    """The versions of a log's commits, and of its checkpoints."""
-    names = [file.name for file in (path / "_delta_log").glob("[0-9]*")]
-    commits, checkpoints = (
-        {int(found[1]) for name in names if (found := form.fullmatch(name))} for form in (_COMMIT, _CHECKPOINT)
-    )
-    return commits, checkpoints
+def _log(path: Path) -> list[str]:
+    """The names in a table's log; none where there is no log."""
+    try:
+        return [file.name for file in (path / "_delta_log").iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _numbers(names: list[str], form: re.Pattern[str]) -> set[int]:
+    """The versions of which a log has files of that form."""
+    return {int(found[1]) for name in names if (found := form.fullmatch(name))}
 
 
 def _names(path: Path, at: int) -> set[str]:
-    """The files of a version as the log names them: those of the last checkpoint before it, and what changed since."""
-    commits, checkpoints = _listed(path)
-    start = max((number for number in checkpoints if number <= at), default=None)
+    """The files of a version, below the table: those of the last checkpoint before it, and what changed since.
+
+    Whatever is committed meanwhile has a higher number, and what has a number never changes.
+    """
+    listed = _log(path)
+    commits = _numbers(listed, _COMMIT)
+    start = max((number for number in _numbers(listed, _CHECKPOINT) if number <= at), default=None)
     wanted = range(0 if start is None else start + 1, at + 1)
     if lost := [number for number in wanted if number not in commits]:
         raise ValueError(f"its log has no version {lost[0]}")
@@ -88,7 +110,14 @@ def _names(path: Path, at: int) -> set[str]:
             elif "protocol" in action:
                 _require_understood(action["protocol"])
         names = (names - went) | came
-    return names
+    return {_below(name) for name in names}
+
+
+def _below(name: str) -> str:
+    """A file's path below its table, which the log has as a URI. Raises ValueError for one that lies elsewhere."""
+    if urlsplit(name).scheme or (path := unquote(name)).startswith("/"):
+        raise ValueError(f"its file {name} lies outside of it")
+    return path
 
 
 def _actions(commit: Path) -> Iterator[dict[str, Any]]:
