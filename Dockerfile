@@ -52,12 +52,14 @@ FROM ${BASE_IMAGE} AS runtime
 RUN groupadd --gid 10001 aisle \
  && useradd --uid 10001 --gid 10001 --home-dir /var/lib/aisle --no-create-home --shell /usr/sbin/nologin aisle \
  && install -d -o aisle -g aisle /var/lib/aisle
-# HOME is the same folder: Prefect and others keep what is theirs below it. A server in a container answers from outside it,
-# and only with keys (AISLE_API_KEYS).
+# HOME is the same folder: Prefect and others keep what is theirs below it. A server in a container answers from outside it:
+# who reaches it is decided where its port is published (-p 127.0.0.1:8000:8000 is this machine alone). With AISLE_API_KEYS
+# it answers those who have one.
 ENV PATH=/opt/aisle/bin:$PATH \
     HOME=/var/lib/aisle \
     AISLE_HOME=/var/lib/aisle \
     AISLE_API_HOST=0.0.0.0 \
+    AISLE_API_OPEN=true \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /var/lib/aisle

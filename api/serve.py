@@ -9,7 +9,7 @@ from api.guard import configured_keys, is_loopback
 from core.errors import UsageError
 from core.settings import Settings, get_settings
 
-__all__ = ["GRACE_S", "require_keys", "run"]
+__all__ = ["GRACE_S", "answers_everybody", "require_keys", "run"]
 
 GRACE_S = 30
 """Seconds that requests get to be answered after the server was told to stop."""
@@ -32,6 +32,11 @@ def require_keys(host: str, settings: Settings) -> None:
         hint="set AISLE_API_KEYS (make a key with: python -c 'import secrets; print(secrets.token_urlsafe(32))'), "
         "or AISLE_API_OPEN=true where something in front of it checks who asks",
     )
+
+
+def answers_everybody(host: str, settings: Settings) -> bool:
+    """Whether other machines may reach this address, and are answered without a key."""
+    return settings.api_open and not configured_keys(settings) and not is_loopback(host)
 
 
 def run(host: str, port: int, workers: int) -> None:

@@ -133,11 +133,31 @@ def test_what_containers_and_units_start_are_commands_with_options_that_there_ar
         parse(["serve", "--hots", "0.0.0.0"])
 
 
-def test_a_server_in_a_container_is_reached_from_outside_and_asks_for_keys(tmp_path: Path):
+def set_in_the_images() -> dict[str, str]:
+    """The AISLE_ settings of the images, but for the home."""
     (settings,) = re.findall(r"^ENV (.*)$", stages()["runtime"], re.MULTILINE)
-    set_there = {name: value for name, value in re.findall(r"(AISLE_\w+)=(\S+)", settings) if name != "AISLE_HOME"}
+    return {name: value for name, value in re.findall(r"(AISLE_\w+)=(\S+)", settings) if name != "AISLE_HOME"}
+
+
+def test_a_server_in_a_container_is_reached_from_outside_and_says_whom_it_answers(tmp_path: Path):
+    settings = {name.removeprefix("AISLE_").lower(): value for name, value in set_in_the_images().items()}
+    assert settings.pop("api_host") == "0.0.0.0"
+    command = ["-m", "aisle", "serve"]
+    with running(tmp_path / "var", tmp_path / "log", command=command, host="0.0.0.0", **settings) as server:
+        assert server.client.get("/v1/catalogs").status_code == 200
+    assert "whoever reaches this port is answered" in (tmp_path / "log").read_text()
+    keys = settings | {"api_keys": "a-key-of-sixteen-characters"}
+    with running(tmp_path / "var", tmp_path / "log2", command=command, host="0.0.0.0", **keys) as server:
+        assert server.client.get("/v1/catalogs").status_code == 401
+    assert "whoever" not in (tmp_path / "log2").read_text()
+
+
+def test_where_others_are_meant_to_reach_it_a_server_does_not_start_without_keys(compose: Doc, tmp_path: Path):
+    assert compose["services"]["api"]["environment"]["AISLE_API_OPEN"] == "false"
+    container = one(base(), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "AISLE_API_OPEN", "value": "false"} in container["env"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AISLE_")}
-    own = {**clean, **set_there, "AISLE_HOME": str(tmp_path)}
+    own = {**clean, **set_in_the_images(), "AISLE_API_OPEN": "false", "AISLE_HOME": str(tmp_path)}
     refused = process(*run_by_default("api"), env=own)
     assert refused.returncode == 2
     assert "listening on 0.0.0.0" in refused.stderr

@@ -29,7 +29,7 @@ def serve(
     The champions of all catalogues, and those that become champion meanwhile. An address that other machines can reach
     needs API keys: AISLE_API_KEYS. Ctrl-C or SIGTERM stops it after what it has begun.
     """
-    from api.serve import require_keys
+    from api.serve import answers_everybody, require_keys
     from api.serve import run as serve_api
     from core.settings import get_settings
 
@@ -41,6 +41,8 @@ def serve(
     if as_json_:
         emit(as_json({"address": address, "docs": f"{address}/docs", "workers": workers}))
     else:
+        if answers_everybody(host, settings):
+            note("warning: whoever reaches this port is answered, as AISLE_API_OPEN says; AISLE_API_KEYS asks for keys")
         note(f"serving {address}, described at {address}/docs; Ctrl-C stops it")
     flush()  # before the server takes over: whoever started it may be reading
     # uvicorn raises the signal that ended it once more, when all is answered: being stopped like this is no failure.
