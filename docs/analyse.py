@@ -12,7 +12,7 @@ import jinja2
 from catalogs.product import PATH_SEPARATOR
 from reports import page
 
-__all__ = ["FIGURES", "PAGE", "figures", "render", "write"]
+__all__ = ["FIGURES", "PAGE", "figures", "filled", "render", "write"]
 
 _DOCS = Path(__file__).resolve().parent
 FIGURES = _DOCS.parent / "benchmarks" / "results" / "analysis.json"
@@ -30,6 +30,11 @@ def figures() -> dict[str, Any]:
 
 def render(measured: dict[str, Any]) -> str:
     """The page. A figure that the template names and nothing has measured is an error, never a blank."""
+    return _MARKER + filled(TEMPLATE.read_text(encoding="utf-8"), sets=measured)
+
+
+def filled(template: str, **values: Any) -> str:
+    """A page's template with its figures."""
     environment = jinja2.Environment(  # nosec B701
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -46,8 +51,8 @@ def render(measured: dict[str, Any]) -> str:
         "label": _label,
         "item": _item,
     }
-    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(sets=measured)
-    return _MARKER + re.sub(r"\n{3,}", "\n\n", text).lstrip()
+    text = environment.from_string(template).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text).lstrip()
 
 
 def write() -> None:

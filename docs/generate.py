@@ -1,7 +1,8 @@
-"""Writes what comes from elsewhere: commands, settings and recipes from the code, what was found on the real sets and
-what a night costs from benchmarks/results, and the requests of deploy/requests.http as curl lines and for Postman.
+"""Writes what comes from elsewhere: commands, settings and recipes from the code, what was found on the real sets,
+answers with figures and what a night costs from benchmarks/results, and the requests of deploy/requests.http as curl
+lines and for Postman.
 
-scripts/docs runs it. The figures of the last page are those kept in benchmarks/results/analysis.json.
+scripts/docs runs it. The figures of docs/analysis.md are those kept in benchmarks/results/analysis.json.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from docs import analyse, costs, requests
+from docs import analyse, costs, evidence, requests
 
 DOCS = Path(__file__).resolve().parent
 WIDTH = "110"
@@ -34,6 +35,7 @@ def main() -> int:
         DOCS / "settings.md": settings_page(),
         DOCS / "recipes.md": recipes_page(),
         DOCS / "deploy.md": deploy_page(),
+        DOCS / "questions.md": questions_page(),
         DOCS / "analysis.md": analyse.render(analyse.figures()),
         requests.DEPLOY / "requests.sh": requests.as_curl(written),
         requests.DEPLOY / "postman_collection.json": requests.as_postman(written),
@@ -126,6 +128,11 @@ def deploy_page() -> str:
     for name, text in filled.items():
         page = page.replace(f"<!-- {name} -->", text)
     return page
+
+
+def questions_page() -> str:
+    """docs/questions.md: answers with what was measured."""
+    return analyse.filled(_template("questions"), sets=analyse.figures(), **evidence.found())
 
 
 def _attributes(model: type) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import tomllib
@@ -17,7 +18,7 @@ from aisle.cli import app, run
 from catalogs import registry, spec
 from core import errors
 from core.settings import get_settings
-from docs import generate
+from docs import analyse, evidence, generate
 from tests import stored
 from warehouse.home import get_home
 from warehouse.publish import VIEWS, publish
@@ -87,10 +88,30 @@ def parse(line: str) -> None:
     command.make_context("aisle", words)
 
 
-@pytest.mark.parametrize("name", ["cli", "settings", "recipes"])
+@pytest.mark.parametrize("name", ["cli", "settings", "recipes", "questions"])
 def test_generated_pages_are_up_to_date(name: str):
-    written = {"cli": generate.cli_page, "settings": generate.settings_page, "recipes": generate.recipes_page}[name]()
-    assert page(f"{name}.md") == written, "run scripts/docs"
+    assert page(f"{name}.md") == getattr(generate, f"{name}_page")(), "run scripts/docs"
+
+
+def test_questions_are_answered_with_no_figure_that_was_not_measured(tmp_path: Path):
+    nothing = evidence.found(tmp_path)
+    assert {name for name, value in nothing.items() if value is not None} == set()
+    text = analyse.filled((PROJECT / "docs/templates/questions.md").read_text(), sets=analyse.figures(), **nothing)
+    assert text.count("not measured yet") + text.count("not been run yet") + text.count("not kept yet") == 3
+
+
+def test_goals_that_were_missed_are_named_where_questions_are_answered(tmp_path: Path):
+    rows = [
+        {"way": "one worker", "requests": 900.0, "products": 900.0, "p50_ms": 1.0, "p99_ms": 2.0},
+        {"way": "started", "resident_mib": 2},
+    ]
+    goals = [{"goal": "fast", "reached": "9", "met": False}, {"goal": "small", "reached": "1", "met": True}]
+    (tmp_path / "api.json").write_text(json.dumps({"rows": rows, "goals": goals}))
+    found = evidence.found(tmp_path)
+    assert found["api"] == rows[:1]
+    assert "missed" in found["api_goals"]
+    assert "fast (reached: 9)" in found["api_goals"]
+    assert "small" not in found["api_goals"]
 
 
 @pytest.mark.parametrize("words", list(generate.commands()), ids=" ".join)
