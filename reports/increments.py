@@ -37,8 +37,8 @@ _LEAST_VALUES = 20
 # A range of fewer products is joined by others: of a handful, every mix is unlike everything.
 _LEAST_ROWS = 100
 
-# Of the false alarms that may be, this part is aimed at. What came in is missing from the reference (a whole range, half
-# of a label), so increments that are drawn from the rest are a little tamer than it was itself.
+# Of the false alarms that may be, this part is aimed at. What came in is missing from the reference (a whole range, or
+# half of a label), so increments that are drawn from the rest are a little tamer than it was itself.
 _AIMED_AT = 0.5
 
 DRAWN = 80
