@@ -36,6 +36,8 @@ __all__ = ["as_declared", "batches", "frame_of_records"]
 
 # Rows that are decoded at once. A slice with an odd line costs about three times as much, so slices are small.
 SLICE_ROWS = 2_000
+# Lines at the start of a file that are read even if they are known: they show what the file is.
+FIRST_LINES = 10_000
 # Lines of the first batch whose keys are looked at when a required column has no value in it.
 LINES_SEARCHED_FOR_KEYS = 1_000
 
@@ -47,7 +49,7 @@ _SCALARS = (str, int, float, bool, type(None))
 def batches(
     file: SourceFile, spec: CatalogSpec, batch_rows: int, *, need_label: bool, known: KnownLines | None = None
 ) -> Iterator[RawBatch]:
-    """Batches of one file. Its first one is always read: that is where a file shows what it is.
+    """Batches of one file. Lines that are `known` are not read, but for those of the first batch (FIRST_LINES).
 
     Raises:
         SourceFormat: one JSON array instead of lines.
@@ -55,27 +57,35 @@ def batches(
         SourceMissing, SourceCorrupt, SourceEncoding: as `lines.blocks`.
     """
     most = get_settings().max_line_mib << 20
-    source = blocks(file.path, file.name, compressed=file.compressed, most_lines=batch_rows, most_line_bytes=most)
+    first = batch_rows if known is None else FIRST_LINES
+    source = blocks(
+        file.path,
+        file.name,
+        compressed=file.compressed,
+        most_lines=batch_rows,
+        most_line_bytes=most,
+        first_lines=first,
+    )
     labels, required = spec.label.source_columns, required_columns(spec, need_label=need_label)
     unseen = {*required, *labels}
     keys: set[str] = set()
     for number, block in enumerate(source):
         if number == 0:
             _refuse_array(block, file.name)
-        rejects = Rejects()
-        lines = _lines(block, rejects, most, known)
         trusted = known is not None and number > 0 and unseen <= ({*labels} if known.first else set())
-        stored, unread = (lines.filter(KNOWN), lines.filter(~pl.col(KNOWN))) if trusted else (lines.clear(), lines)
-        batch = _read_lines(unread.drop(KNOWN), spec, rejects)
+        keys |= _keys(block) if unseen else set()
+        digests = None if known is None else known.look_up(block.lines)
+        stored = _taken_out(block, digests) if trusted and digests is not None else None
+        batch = _read_block(block, spec, most, digests)
         if unseen:
             unseen = {column for column in unseen if batch.frame[column].null_count() == batch.frame.height}
-            unseen -= {*labels} if _any_labelled(stored) else set()
-            keys |= _keys(lines) if unseen else set()
+            if stored is not None and (stored["line_b"] & 1 == 1).any():
+                unseen -= {*labels}
             if number == 0 and batch.frame.height:  # labels may come late in a file, ids and texts do not
                 refuse_missing(keys, sorted(unseen.difference(labels)), file.name, place="JSON objects")
         unlabelled = tuple(column for column in labels if column in unseen and column not in keys)
         batch = replace(batch, unlabelled=unlabelled)
-        yield batch if stored.is_empty() else _beside(batch, stored)
+        yield batch if stored is None else replace(batch, read=batch.read + stored.height, known=stored)
     if unseen and keys:
         refuse_missing(keys, sorted(unseen.intersection(required)), file.name, place="JSON objects")
         missing_labels({*spec.source_columns} - unseen | keys, spec, file.name, place="JSON objects")
@@ -105,8 +115,16 @@ def _frame_in_python(records: Sequence[Mapping[str, Any]], columns: Sequence[str
     return pl.DataFrame(made)
 
 
-def _lines(block: Block, rejects: Rejects, most_line_bytes: int, known: KnownLines | None) -> pl.DataFrame:
-    """The block's lines that hold something: source_row, raw and, if asked for, what is known of them."""
+def _taken_out(block: Block, digests: pl.DataFrame) -> pl.DataFrame:
+    """The lines that are known, as LINES; in the block they are empty now, as if they were not there."""
+    rows = pl.int_range(block.first, block.first + len(block.lines), dtype=pl.Int64, eager=True).alias(SOURCE_ROW)
+    for position in digests[KNOWN].arg_true():
+        block.lines[position] = b""
+    return digests.with_columns(rows).filter(KNOWN).select(*LINES)
+
+
+def _read_block(block: Block, spec: CatalogSpec, most_line_bytes: int, digests: pl.DataFrame | None) -> RawBatch:
+    rejects = Rejects()
     for position, head in block.too_long.items():
         rejects.add_too_long(block.first + position, head, most_line_bytes)
     lines = pl.DataFrame(
@@ -115,21 +133,9 @@ def _lines(block: Block, rejects: Rejects, most_line_bytes: int, known: KnownLin
             RAW: _texts(block, rejects),
         }
     )
-    found = pl.lit(value=False).alias(KNOWN) if known is None else known.look_up(block.lines)
-    lines = lines.with_columns(found)
-    return lines.filter(pl.col(RAW).is_not_null() & (pl.col(RAW).str.strip_chars() != ""))
-
-
-def _any_labelled(stored: pl.DataFrame) -> bool:
-    return not stored.is_empty() and bool((stored["line_b"] & 1 == 1).any())
-
-
-def _beside(batch: RawBatch, stored: pl.DataFrame) -> RawBatch:
-    """The batch with lines that were known."""
-    return replace(batch, read=batch.read + stored.height, known=stored.select(*LINES))
-
-
-def _read_lines(lines: pl.DataFrame, spec: CatalogSpec, rejects: Rejects) -> RawBatch:
+    if digests is not None:
+        lines = lines.hstack(digests.drop(KNOWN))
+    lines = lines.filter(pl.col(RAW).is_not_null() & (pl.col(RAW).str.strip_chars() != ""))
     slices = [_read_slice(part, spec, rejects) for part in lines.iter_slices(SLICE_ROWS)]
     frame = as_declared(pl.concat(slices), spec) if slices else pl.DataFrame(schema=raw_schema(spec))
     return rejects.batch(frame)
@@ -247,10 +253,10 @@ def _joined(entries: pl.Expr) -> pl.Expr:
     return pl.when(entries.list.len() > 1).then(several.otherwise(None).list.join(" ")).otherwise(entries.list.first())
 
 
-def _keys(frame: pl.DataFrame) -> set[str]:
+def _keys(block: Block) -> set[str]:
     found: set[str] = set()
-    for raw in frame[RAW].head(LINES_SEARCHED_FOR_KEYS):
-        found |= _parse(raw).record.keys()
+    for line in block.lines[:LINES_SEARCHED_FOR_KEYS]:
+        found |= _parse(line.decode(errors="replace")).record.keys()
     return found
 
 

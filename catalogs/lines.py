@@ -38,8 +38,12 @@ class Block:
     too_long: dict[int, bytes] = field(default_factory=dict)
 
 
-def blocks(path: Path, name: str, *, compressed: bool, most_lines: int, most_line_bytes: int) -> Iterator[Block]:
+def blocks(
+    path: Path, name: str, *, compressed: bool, most_lines: int, most_line_bytes: int, first_lines: int | None = None
+) -> Iterator[Block]:
     """Blocks of at most `most_lines` lines and about 64 MiB, without BOM and carriage returns.
+
+    The first block has at most `first_lines`, where that is less.
 
     Raises:
         SourceMissing: the file cannot be read.
@@ -47,17 +51,19 @@ def blocks(path: Path, name: str, *, compressed: bool, most_lines: int, most_lin
         SourceEncoding: UTF-16.
     """
     block, held = Block(first=1), 0
+    most = min(most_lines, first_lines or most_lines)
     for lines, too_long in _split(_text_chunks(path, name, compressed=compressed), most_line_bytes):
         start = 0
         while start < len(lines):
-            part = lines[start : start + most_lines - len(block.lines)]
+            part = lines[start : start + most - len(block.lines)]
             for position in too_long.keys() & range(start, start + len(part)):
                 block.too_long[len(block.lines) + position - start] = too_long[position]
             block.lines += part
             start += len(part)
             held += sum(map(len, part))
-            if len(block.lines) == most_lines or held >= MOST_BLOCK_BYTES:
+            if len(block.lines) == most or held >= MOST_BLOCK_BYTES:
                 yield block
+                most = most_lines
                 block, held = Block(first=block.first + len(block.lines)), 0
     if block.lines:
         yield block

@@ -87,7 +87,7 @@ class LinearParams(_Part):
     Attributes:
         solver: svc (LinearSVC), adagrad (AdaGradClassifier), or auto: svc below 20,000 rows.
         C: svc's inverse strength of the L2 penalty; larger fits closer.
-        epochs: adagrad's passes over the rows.
+        epochs: adagrad's passes over the rows; auto: 5, and fewer, at least 2, beyond 600,000 rows.
         rate: size of adagrad's first steps; larger fits closer.
         bayes: weight of complement naive Bayes beside the linear model, which has weight 1; 0 switches it off.
         levels: weight of a model of each upper level beside the one of whole label paths, which has weight 1; plain
@@ -96,7 +96,7 @@ class LinearParams(_Part):
 
     solver: Literal["auto", "svc", "adagrad"] = "auto"
     C: Annotated[float, Field(gt=0)] = 1.0
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 5
+    epochs: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = "auto"
     rate: Annotated[float, Field(gt=0, le=10)] = 0.3
     bayes: Annotated[float, Field(ge=0, le=10)] = 0.4
     levels: Annotated[float, Field(ge=0, le=10)] = 0.5

@@ -12,7 +12,7 @@ import polars as pl
 from catalogs.product import KNOWN_PATH, TEXT_HASH
 from classifier.bootstrap import METRICS, differences, intervals
 from classifier.holdout import nested_mask
-from classifier.linear import fit_linear, solver_of
+from classifier.linear import fit_linear, settled
 from classifier.metrics import evaluate
 from classifier.model import BATCH_ROWS, label_codes, no_words, vectoriser_of
 from classifier.parts import score
@@ -150,7 +150,7 @@ def _answers(train: pl.DataFrame, holdout: pl.DataFrame, spec: CatalogSpec, grou
     params = ground.recipe.params.model
     # The solver that all rows have, however few these are.
     entries = design.nnz * ground.train.height // max(labelled.height, 1)
-    params = params.model_copy(update={"solver": solver_of(params, ground.train.height, entries)})
+    params = settled(params, ground.train.height, entries)
     linear = fit_linear(design, codes, len(paths), params, ground.seed, Tree(paths).uppers)
     vectoriser.weigh(linear)
     found = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from classifier.design import Design, Product
 from classifier.holdout import folds, nested_mask
-from classifier.linear import fit_linear, solver_of
+from classifier.linear import fit_linear, settled
 from classifier.parts import Array
 from classifier.recipes import RecipeParams
 from classifier.tokens import batches
@@ -108,8 +108,7 @@ def out_of_fold(
         seed: seed of the solver.
     """
     # Whatever solver fits all rows fits the folds too, which are smaller: their scores must be those of its like.
-    chosen = solver_of(params.model, design.shape[0], design.nnz)
-    linear_params = params.model.model_copy(update={"solver": chosen})
+    linear_params = settled(params.model, design.shape[0], design.nnz)
     most = max(params.calibration.most_rows, _MOST_SCORES // len(tree))
     parts: list[OutOfFold] = []
     scored = 0

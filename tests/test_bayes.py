@@ -15,7 +15,7 @@ from classifier import training
 from classifier.bayes import blend
 from classifier.calibration import calibration_error, fit_calibration
 from classifier.design import Design, Product
-from classifier.linear import Linear, fit_linear, solver_of
+from classifier.linear import Linear, fit_linear, settled, solver_of
 from classifier.model import fit
 from classifier.recipes import LinearParams, RecipeParams, resolve
 from classifier.tree import Tree
@@ -60,6 +60,14 @@ def test_without_weight_nothing_is_added(design: Design, codes: np.ndarray, weig
     bare = LinearSVC(C=params.C, tol=0.1, random_state=0).fit(design.whole(), codes)
     fitted = fit_linear(design, codes, LABELS, params, seed=0)
     assert np.allclose(fitted.coefficients, bare.coef_.T, atol=1e-6) is (weight == 0)
+
+
+def test_epochs_are_as_many_as_asked_for_or_fewer_where_rows_are_very_many() -> None:
+    asked = {rows: settled(LinearParams(), rows).epochs for rows in (1, 20_000, 600_000, 1_000_000, 100_000_000)}
+    assert asked == {1: 5, 20_000: 5, 600_000: 5, 1_000_000: 3, 100_000_000: 2}
+    assert settled(LinearParams(epochs=9), 100_000_000).epochs == 9
+    part = settled(settled(LinearParams(), 1_000_000), 400_000)
+    assert (part.solver, part.epochs) == ("adagrad", 3)
 
 
 @pytest.mark.parametrize("rows", [22_000])
