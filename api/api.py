@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Side by side in one list: included routers are searched one within the other, which takes 0.1 ms a request.
         made.router.routes.extend(router.routes)
     made.add_middleware(Guard, settings=chosen)
-    made.add_middleware(Observed, held=service.held)
+    made.add_middleware(Observed, held=service.held, timeout_s=chosen.api_timeout_s)
     made.add_exception_handler(HTTPException, _refused)
     made.add_exception_handler(RequestValidationError, _refused)
     made.add_exception_handler(AisleError, _refused)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import Scope
 
+    from api.sending import Sending
+
 __all__ = ["CLIENT_LEFT", "Exchange", "exchange_of"]
 
 CLIENT_LEFT = 499
@@ -32,10 +34,12 @@ class Exchange:
         catalog: the catalogue that was asked.
         products: products that were answered.
         held_bytes: size of the body that is in memory for it.
+        sending: the way of its answer to the client.
     """
 
     request_id: str
     client: str
+    sending: Sending
     started: float = field(default_factory=perf_counter)
     status: int = 0
     catalog: str | None = None
@@ -43,12 +47,12 @@ class Exchange:
     held_bytes: int = 0
 
     @classmethod
-    def begin(cls, scope: Scope) -> Exchange:
+    def begin(cls, scope: Scope, sending: Sending) -> Exchange:
         """Begin to answer a request."""
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         request_id = given.decode() if _USABLE_ID.fullmatch(given) else secrets.token_hex(8)
         client = scope.get("client")
-        scope[_KEY] = made = cls(request_id, client[0] if client else "")
+        scope[_KEY] = made = cls(request_id, client[0] if client else "", sending)
         return made
 
 

@@ -7,7 +7,6 @@ that wait for such a client lie in a temporary file, so that neither side ever w
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +22,9 @@ from starlette.types import Receive, Scope, Send
 from api.champions import Champion
 from api.exchange import exchange_of
 from api.problems import FieldProblem, Refusal, document, invalid, pointer_to, response
+from api.sending import PART_BYTES
 from api.service import Service
+from api.spool import Spool
 from catalogs.asked import product_problems
 
 __all__ = ["MEDIA_TYPES", "stream"]
@@ -39,12 +40,6 @@ HELD_BYTES = 4 * _MIB
 PAUSE_S = 0.02
 """A client that sends nothing for so long gets the answers to what it has sent."""
 
-SPOOL_MEMORY = _MIB
-"""Answers that wait in memory before they go to a file."""
-
-MOST_UNSENT = 1 << 30
-"""Bytes of answers that wait for a client that does not read; no more products are taken until it does."""
-
 
 def stream(request: Request, service: Service, champion: Champion, *, reasons: bool) -> Response:
     """The response that answers a stream of products with a stream of answers."""
@@ -56,37 +51,6 @@ class _Line:
     number: int
     text: bytes
     too_long: bool = False
-
-
-class _Spool:
-    """Answers between the model and the client."""
-
-    def __init__(self) -> None:
-        self.file = tempfile.SpooledTemporaryFile(max_size=SPOOL_MEMORY)  # noqa: SIM115 - closed when the stream ends
-        self.written = self.sent = 0
-        self.changed = asyncio.Event()
-
-    def write(self, data: bytes) -> None:
-        if self.sent == self.written:
-            self.file.seek(0)
-            self.file.truncate()
-            self.sent = self.written = 0
-        self.file.seek(self.written)
-        self.file.write(data)
-        self.written += len(data)
-        self.changed.set()
-
-    def read(self) -> bytes:
-        self.file.seek(self.sent)
-        data = self.file.read(min(self.written - self.sent, 4 * 65_536))
-        self.sent += len(data)
-        self.changed.set()
-        return data
-
-    async def wait(self) -> None:
-        """Until something was written or read."""
-        await self.changed.wait()
-        self.changed.clear()
 
 
 class _Stream(Response):
@@ -104,13 +68,13 @@ class _Stream(Response):
         self.exchange.catalog = self.champion.record.catalog
         self.service.held.take(HELD_BYTES)
         self.exchange.held_bytes += HELD_BYTES
-        spool = _Spool()
+        spool = Spool()
         producing = asyncio.create_task(self._produce(spool))
         producing.add_done_callback(lambda _: spool.changed.set())
         try:
-            while not spool.written and not producing.done():
+            while not spool.ever and not producing.done():
                 await spool.wait()
-            if not spool.written:
+            if not spool.ever:
                 producing.result()
                 nothing = invalid([FieldProblem(pointer="", detail="holds no product")])
                 await response(nothing, self.exchange.request_id)(scope, receive, send)
@@ -121,27 +85,26 @@ class _Stream(Response):
             producing.cancel()
             with suppress(asyncio.CancelledError, ClientDisconnect):
                 await producing
-            spool.file.close()
+            spool.close()
 
-    async def _send(self, spool: _Spool, producing: asyncio.Task[None], send: Send) -> None:
-        while not (producing.done() and spool.sent == spool.written):
-            if spool.sent == spool.written:
+    async def _send(self, spool: Spool, producing: asyncio.Task[None], send: Send) -> None:
+        while not (producing.done() and spool.empty):
+            if spool.empty:
                 await spool.wait()
                 continue
-            try:
-                async with asyncio.timeout(self.timeout_s):
-                    await send({"type": "http.response.body", "body": spool.read(), "more_body": True})
-            except TimeoutError:
-                raise ClientDisconnect from None
+            self.exchange.sending.put_off()
+            await send({"type": "http.response.body", "body": spool.read(PART_BYTES), "more_body": True})
         producing.result()
+        self.exchange.sending.put_off()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _produce(self, spool: _Spool) -> None:
+    async def _produce(self, spool: Spool) -> None:
         """Read, answer and spool until the client has sent everything; what goes wrong becomes the last line."""
         try:
             async for lines in self._batches():
                 spool.write(await self._answers(lines))
-                while spool.written - spool.sent > MOST_UNSENT:
+                self.exchange.sending.put_off()
+                while spool.full:
                     await spool.wait()
         except TimeoutError:
             late = Refusal(408, f"no more of the body arrived for {self.timeout_s:g} seconds")
@@ -202,6 +165,8 @@ class _Stream(Response):
                 coming.cancel()
             if chunk == b"":
                 return
+            # Whoever is still sending need not read yet.
+            self.exchange.sending.put_off()
             yield chunk
 
     async def _answers(self, lines: list[_Line]) -> bytes:

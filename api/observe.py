@@ -12,6 +12,7 @@ from api import metrics
 from api.bodies import HeldBytes
 from api.exchange import CLIENT_LEFT, Exchange
 from api.problems import Refusal, response
+from api.sending import Sending
 
 __all__ = ["Observed"]
 
@@ -27,25 +28,28 @@ class Observed:
     Args:
         app: everything else.
         held: the bodies in memory.
+        timeout_s: how long a client may take to read its answer.
     """
 
-    def __init__(self, app: ASGIApp, held: HeldBytes) -> None:
+    def __init__(self, app: ASGIApp, held: HeldBytes, timeout_s: float) -> None:
         self.app = app
         self.held = held
+        self.timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange.begin(scope)
+        sending = Sending(send, self.timeout_s)
+        exchange = Exchange.begin(scope, sending)
         header = (b"x-request-id", exchange.request_id.encode())
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), header]
-            await send(message)
+            await sending(message)
 
         metrics.IN_PROGRESS.inc()
         try:
