@@ -9,6 +9,7 @@ from typing import Any
 
 from reports import page, workspace
 from reports.drift import FALSE_ALARMS, DriftResult, beyond, mix_or_words, title
+from reports.increments import DRAWN
 from reports.outliers import distance_chart, place_chart
 
 __all__ = ["write"]
@@ -75,6 +76,7 @@ def write(
         mix_or_words=mix_or_words(result.scores),
         evidently=evidently,
         false_alarms=FALSE_ALARMS,
+        drawn=DRAWN,
         distances=None if result.outliers is None else distance_chart(result.outliers),
         map=None if result.outliers is None else place_chart(result.outliers),
     )

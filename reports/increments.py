@@ -37,12 +37,12 @@ _LEAST_VALUES = 20
 # A range of fewer products is joined by others: of a handful, every mix is unlike everything.
 _LEAST_ROWS = 100
 
-# Of the false alarms that may be, this part is aimed at. What came in is missing from the reference (a whole range, or
+# Of the false alarms that may be, this part is aimed at. What came in is missing from the reference (a whole range,
 # half of a label), so increments that are drawn from the rest are a little tamer than it was itself.
 _AIMED_AT = 0.5
 
-DRAWN = 80
-"""Increments of each kind: half of them say what one in twenty reaches of each measure, half of all together."""
+DRAWN = 160
+"""Increments of each kind: half of them say what one in forty reaches of each measure, half of all together."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ def _every(
 def groups(values: pl.Series, rng: np.random.Generator) -> Iterator[Places]:
     """Rows of one value, or of a few small ones, DRAWN times; none where one value is nearly all.
 
-    Values come as often as they have rows.
+    Large values come first, more often than not; none comes again before all have come. A label whose refresh is to be
+    judged has left half of its products in the reference: by their number it would be drawn too rarely.
     """
     rows = values.to_frame("value").with_row_index("row").drop_nulls("value")
     groups = [own.to_numpy() for own in rows.group_by("value", maintain_order=True).agg("row")["row"]]
@@ -155,18 +156,28 @@ def groups(values: pl.Series, rng: np.random.Generator) -> Iterator[Places]:
     if not groups:
         return
     sizes = np.array([len(own) for own in groups], dtype=np.float64)
-    for _ in range(DRAWN):
-        order = rng.choice(len(groups), min(len(groups), _LEAST_ROWS), p=sizes / sizes.sum(), replace=False)
-        enough = int(np.searchsorted(np.cumsum(sizes[order]), _LEAST_ROWS)) + 1
-        yield np.concatenate([groups[one] for one in order[:enough]])
+    yield from itertools.islice(_joined(groups, sizes, rng), DRAWN)
+
+
+def _joined(groups: list[Places], sizes: Floats, rng: np.random.Generator) -> Iterator[Places]:
+    """All groups in one order after another, small ones joined with the next, without an end."""
+    small = sizes.sum() < _LEAST_ROWS
+    while True:
+        taken: list[Places] = []
+        for one in rng.choice(len(groups), len(groups), p=sizes / sizes.sum(), replace=False):
+            taken.append(groups[one])
+            if sum(map(len, taken)) >= _LEAST_ROWS:
+                yield np.concatenate(taken)
+                taken = []
+        if small:
+            yield np.concatenate(taken)
 
 
 def thresholds(scores: Floats, least: Sequence[float], kinds: Sequence[str], false_alarms: float) -> list[float]:
     """From which score on a measure is drift, so that few increments of any kind raise an alarm anywhere.
 
-    Each measure has a scale: what one increment in twenty reaches of it. The measures are then taken together: an
-    increment is as odd as its oddest measure, and a common factor on all scales leaves half of `false_alarms` of each
-    kind.
+    Each measure has a scale, beyond which lie half of `false_alarms` of each kind. The measures are then taken
+    together: an increment is as odd as its oddest measure, and a common factor on all scales leaves as few beyond.
 
     Args:
         scores: measures × increments; NaN where there is nothing to compare.
@@ -174,15 +185,15 @@ def thresholds(scores: Floats, least: Sequence[float], kinds: Sequence[str], fal
         kinds: of each increment.
         false_alarms: share of ordinary increments that may raise an alarm.
     """
-    found = np.nan_to_num(scores, nan=0.0)
+    found, share = np.nan_to_num(scores, nan=0.0), false_alarms * _AIMED_AT
     of_kind = [np.flatnonzero(np.array(kinds) == kind) for kind in dict.fromkeys(kinds)]
     # The factor comes from increments that had no part in the scales: as the next one has none.
     scaled = [own[0::2] for own in of_kind]
     judged = [own[1::2] for own in of_kind if len(own) > 1]
-    scale = np.array([max((_high(row[own], false_alarms) for own in scaled), default=0.0) for row in found])
+    scale = np.array([max((_high(row[own], share) for own in scaled), default=0.0) for row in found])
     scale = np.maximum(scale, np.asarray(least))
     oddest = (found / scale[:, None]).max(axis=0, initial=0.0)
-    factor = max([1.0, *(_high(oddest[own], false_alarms * _AIMED_AT) for own in judged)])
+    factor = max([1.0, *(_high(oddest[own], share) for own in judged)])
     return [float(one) for one in scale * factor]
 
 
