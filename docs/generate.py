@@ -20,7 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from docs import analyse, costs, evidence, requests
+from docs import analyse, costs, evidence, requests, routes
 
 DOCS = Path(__file__).resolve().parent
 WIDTH = "110"
@@ -34,6 +34,7 @@ def main() -> int:
         DOCS / "cli.md": cli_page(),
         DOCS / "settings.md": settings_page(),
         DOCS / "recipes.md": recipes_page(),
+        DOCS / "routes.md": routes_page(),
         DOCS / "deploy.md": deploy_page(),
         DOCS / "questions.md": questions_page(),
         DOCS / "analysis.md": analyse.render(analyse.figures()),
@@ -128,6 +129,11 @@ def deploy_page() -> str:
     for name, text in filled.items():
         page = page.replace(f"<!-- {name} -->", text)
     return page
+
+
+def routes_page() -> str:
+    """docs/routes.md: the routes of docs/openapi.json."""
+    return _template("routes").replace("<!-- routes -->", routes.page().rstrip())
 
 
 def questions_page() -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import typer
+import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -88,7 +93,7 @@ def parse(line: str) -> None:
     command.make_context("aisle", words)
 
 
-@pytest.mark.parametrize("name", ["cli", "settings", "recipes", "questions"])
+@pytest.mark.parametrize("name", ["cli", "settings", "recipes", "questions", "routes"])
 def test_generated_pages_are_up_to_date(name: str):
     assert page(f"{name}.md") == getattr(generate, f"{name}_page")(), "run scripts/docs"
 
@@ -252,3 +257,69 @@ def test_the_first_run_of_the_readme_works_as_shown(
 
     unfiled = query(get_home(), "SELECT count(*) FROM predictions WHERE known_label IS NULL").rows
     assert unfiled == [(80,)]
+
+
+@pytest.mark.slow
+def test_the_tutorial_works_as_shown(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    tutorial = page("tutorial.md")
+    toml = re.search(r"^```toml\n(.*?)^```$", tutorial, re.MULTILINE | re.DOTALL)
+    assert toml
+    (tmp_path / "catalogues").mkdir()
+    (tmp_path / "catalogues" / "shop.toml").write_text(toml.group(1), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AISLE_CATALOGS", str(tmp_path / "catalogues"))
+    monkeypatch.setenv("AISLE_HOME", "./var")
+    get_settings.cache_clear()
+
+    blocks_ = re.findall(r"^```console\n(.*?)^```$", tutorial, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks_ for line in block.splitlines() if line.startswith("aisle ")]
+    assert lines[-1] == "aisle serve"
+    for line in lines[:-1]:
+        assert run(shlex.split(line)[1:]) == 0, (line, capsys.readouterr().err)
+        if line.startswith("aisle review export"):
+            review = pl.read_csv("review.csv", infer_schema=False)
+            review.with_columns(label=pl.coalesce("known_label", "predicted_label")).write_csv("review.csv")
+    last = query(get_home(), "SELECT read, stored, scored FROM runs WHERE catalog = 'shop' ORDER BY finished_at").rows
+    assert last[-1] == (3_000, 0, 0), "the same file again changes nothing"
+    people = query(get_home(), "SELECT count(*) FROM predictions WHERE catalog = 'shop' AND decided_by = 'person'").rows
+    assert people == [(50,)]
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_warnings_and_a_broken_link_would_be_one(tmp_path: Path):
+    project = tmp_path / "project"
+    skipped = shutil.ignore_patterns("__pycache__", "node_modules")
+    project.mkdir()
+    for name in ("docs", "benchmarks/results", "notebooks", "scripts", "requirements"):
+        shutil.copytree(PROJECT / name, project / name, ignore=skipped)
+    for name in ("README.md", "mkdocs.yml", "pyproject.toml"):
+        shutil.copy(PROJECT / name, project)
+    (project / "scripts" / "install").write_text("#!/bin/sh\n")  # this environment is what it would make
+    (project / ".venv").symlink_to(sys.prefix)
+
+    built = subprocess.run([project / "scripts" / "site"], capture_output=True, text=True, check=False)
+    assert (built.returncode, built.stderr) == (0, "")
+    start = (project / "dist" / "site" / "index.html").read_text()
+    assert "Every row of a file" in start
+    assert not re.search(r"""<(?:script|link|img)[^>]+(?:src|href)=["']?(?:https?:)?//(?!127)""", start)
+    for path in [*(project / "docs").glob("*.md"), *(project / "benchmarks" / "results").glob("*.md")]:
+        name = path.relative_to(project).with_suffix(".html")
+        made = (project / "dist" / "site" / name).exists()
+        assert made or path.name == "index.md", name
+        listed = yaml.safe_load(re.sub(r"!!python/\S+", "", (PROJECT / "mkdocs.yml").read_text()))["nav"]
+        assert str(path.relative_to(project)) in json.dumps(listed), f"{path.name} is not in mkdocs.yml"
+
+    (project / "docs" / "errors.md").write_text("# Errors\n\n[gone](nowhere.md)\n")
+    broken = subprocess.run([project / "scripts" / "site"], capture_output=True, text=True, check=False)
+    assert broken.returncode != 0
+    assert "nowhere.md" in broken.stderr
+
+
+def test_lists_and_tables_begin_after_an_empty_line():
+    """The site's Markdown takes them for the paragraph before them, where other readers do not."""
+    for path in PAGES:
+        outside = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        stuck = re.findall(r"^(?!\s|- |\d+\. |\|)(.+)\n(?:- |\d+\. |\|)", outside, re.MULTILINE)
+        assert stuck == [], path.name
