@@ -14,14 +14,23 @@ SELECT product_id, max(n) AS n
 FROM (SELECT product_id, n FROM staged UNION ALL SELECT product_id, n FROM met)
 GROUP BY product_id;
 
+CREATE TEMP TABLE won AS         -- of hashes 128 bits: a join holds them for all rows
+SELECT n, product_id, md5_number(row_hash) AS row_key, md5_number(feature_hash) AS feature_key
+FROM staged
+SEMI JOIN winners USING (n);
+
 CREATE TABLE chosen AS           -- new, or different from what is stored
 SELECT
-    staged.n,
-    staged.product_id,
-    getvariable('first_seq') + row_number() OVER (ORDER BY staged.n) - 1 AS seq,
+    won.n,
+    won.product_id,
+    getvariable('first_seq') + row_number() OVER (ORDER BY won.n) - 1 AS seq,
     state.first_seq AS old_first_seq,
-    state.feature_hash = staged.feature_hash AS same_features
-FROM staged
-SEMI JOIN winners ON staged.n = winners.n
-LEFT JOIN state ON state.product_id = staged.product_id
-WHERE state.row_hash IS DISTINCT FROM staged.row_hash;
+    state.feature_key = won.feature_key AS same_features
+FROM won
+LEFT JOIN (
+    SELECT product_id, first_seq, md5_number(row_hash) AS row_key, md5_number(feature_hash) AS feature_key
+    FROM state
+) AS state ON state.product_id = won.product_id
+WHERE state.row_key IS DISTINCT FROM won.row_key;
+
+DROP TABLE won;

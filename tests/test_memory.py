@@ -1,0 +1,54 @@
+"""What decides about all rows of a source at once works within AISLE_MEMORY_LIMIT, however its files are cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from core.settings import get_settings
+from tests.stored import spec
+from warehouse.home import get_home
+from warehouse.ingest import Stage, Staged, staged_folder, store
+from warehouse.query import query
+from warehouse.runs import open_run
+
+BATCH, BATCHES = 50_000, 10
+
+
+def batch(number: int, rows: int) -> pl.DataFrame:
+    """Products with hashes as long and as unlike as real ones."""
+    frame = pl.DataFrame({"source_row": pl.int_range(1, rows + 1, dtype=pl.Int64, eager=True) + number * BATCH})
+    name = pl.format("{}", "source_row")
+    hashed = {what: pl.format(f"{what}{{}}", "source_row").hash() for what in ("a", "b", "c", "d")}
+    digest = pl.concat_str([pl.format("{}", value).str.zfill(20) for value in hashed.values()]).str.slice(0, 64)
+    return frame.with_columns(
+        source_file=pl.lit("shelf.jsonl"),
+        product_id=pl.format("product-{}", "source_row"),
+        known_path=pl.lit(None, pl.List(pl.String)),
+        title=name,
+        text_hash=digest.str.slice(0, 32),
+        feature_hash=digest,
+        row_hash=digest.str.reverse(),
+    )
+
+
+@pytest.mark.usefixtures("shelves")
+def test_many_rows_are_compared_in_little_memory_whatever_the_first_file_has(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB takes all files to be as long as the first, and plans by that: with a short one it ran out of memory."""
+    monkeypatch.setenv("AISLE_MEMORY_LIMIT", "200MB")
+    get_settings.cache_clear()
+    nothing = pl.DataFrame(schema={"source_file": pl.String})
+    rows = 10 + BATCH * BATCHES
+    for stored in (rows, 0):
+        with open_run("shelf", "ingest", ["shelf.jsonl"]) as run:
+            stage = Stage(staged_folder(run), 0)
+            stage.write(batch(0, 10), nothing)
+            for number in range(1, BATCHES + 1):
+                stage.write(batch(number, BATCH), nothing)
+            store(run, spec(), [Staged("shelf.jsonl", rows, 0, {})])
+            assert run.counts["stored"] == stored
+    assert query(get_home(), "SELECT count(*) FROM products").rows == [(rows,)]
