@@ -34,8 +34,8 @@ class Service:
     champions: Champions
     predictor: Predictor
     held: HeldBytes
-    # One look-up after the other: while a connection of this process is open, new ones do not see what is published
-    # meanwhile. A thread of its own, so that a queue of them delays nothing else.
+    # One look-up after the other, as each may take AISLE_MEMORY_LIMIT. A thread of its own, so that a queue of them
+    # delays nothing else.
     lookups: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="lookup"))
 
     @classmethod

@@ -15,6 +15,7 @@ import duckdb
 from core.errors import NothingPublished, QueryRefused
 from warehouse.home import Home
 from warehouse.past import open_past
+from warehouse.spill import reader
 from warehouse.statements import quoted
 
 _EXPLAIN_OPTIONS = {b"analyze", b"format"}
@@ -38,9 +39,19 @@ def connect(home: Home) -> duckdb.DuckDBPyConnection:
 
     Raises:
         NothingPublished: no run has been published yet.
+        QueryRefused: what was published cannot be opened.
     """
-    connection = duckdb.connect(str(published(home)), read_only=True)
-    _confine(connection, home)
+    database = published(home)
+    connection = reader(home)
+    try:
+        with naming_sql_errors(str(database)):
+            # Attached, not opened: what is set here would hold for every connection of this process to that file.
+            connection.execute(f"ATTACH {quoted(str(database))} AS warehouse (READ_ONLY)")
+        connection.execute("USE warehouse")
+        _confine(connection, home)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -94,22 +105,20 @@ def query(home: Home, sql: str, then: datetime | None = None) -> Answer:
         NothingPublished: there is nothing to read yet, or was nothing then.
         NotKept: files of that time have been removed since.
     """
-    _only_reads(sql)
     with connect(home) if then is None else _connect_to_past(home, then) as connection, naming_sql_errors():
+        _only_reads(connection, sql)
         result = connection.execute(sql)
         return Answer([column[0] for column in result.description or []], result.fetchall())
 
 
-def _only_reads(sql: str) -> None:
-    try:
-        statements = duckdb.extract_statements(sql)
-    except duckdb.Error as error:
-        raise QueryRefused(_first_lines(error), where="sql", hint="see docs/warehouse.md for the views") from error
+def _only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    # Parsing reads files, too: those that an IMPORT names. So a confined connection has to do it.
+    statements = connection.extract_statements(sql)
     if not statements:
         raise QueryRefused("the query is empty", where="sql", hint="for example: SELECT * FROM predictions LIMIT 20")
     if len(statements) != 1:
         raise QueryRefused(f"{len(statements)} statements; give exactly one", where="sql", hint="run them one by one")
-    kind = _explained(statements[0])
+    kind = _explained(connection, statements[0])
     if kind != duckdb.StatementType.SELECT:
         raise QueryRefused(
             f"{kind.name} does more than read",
@@ -118,12 +127,11 @@ def _only_reads(sql: str) -> None:
         )
 
 
-def _explained(statement: duckdb.Statement) -> duckdb.StatementType:
+def _explained(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> duckdb.StatementType:
     """The statement's type; of an EXPLAIN, that of what it explains: EXPLAIN ANALYZE runs it."""
     if statement.type != duckdb.StatementType.EXPLAIN:
         return statement.type
-    with naming_sql_errors():
-        inner = duckdb.extract_statements(_without_explain(statement.query))
+    inner = connection.extract_statements(_without_explain(statement.query))
     return inner[0].type if len(inner) == 1 else statement.type
 
 
@@ -156,6 +164,8 @@ def _first_lines(error: Exception) -> str:
 def _hint(error: Exception) -> str:
     if isinstance(error, duckdb.PermissionException):
         return "SQL reads nothing outside AISLE_HOME; if the home was moved, run `aisle publish` once"
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "raise AISLE_MEMORY_LIMIT, or ask for less at once"
     if isinstance(error, duckdb.IOException):
         return "a data file is missing or unreadable: run `aisle publish` and try again"
     return "see docs/warehouse.md for the views and their columns, or run: aisle sql 'SHOW TABLES'"
