@@ -26,7 +26,8 @@ __all__ = [
 
 Kind = Literal["text", "keyword", "ids", "number"]
 # Names become folders, table columns and SQL identifiers.
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+NAME = r"^[a-z][a-z0-9_]{0,62}$"
+Identifier = Annotated[str, StringConstraints(pattern=NAME)]
 ColumnName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from core.errors import TableDamaged
 from core.settings import get_settings
 from warehouse import columns, tables
 from warehouse.home import naming_disk_errors
@@ -27,11 +28,22 @@ def engine(run: Run) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(f"SET temp_directory = {quoted(str(run.staging / 'spill'))}")
         connection.execute(f"SET threads = {settings.workers}")
         for kind in columns.COLUMNS:
-            connection.execute(f"CREATE VIEW {kind} AS {select(run.files(kind), kind)}")
+            _view(run, connection, kind)
         with naming_disk_errors(run.home.root):
             yield connection
     finally:
         connection.close()
+
+
+def _view(run: Run, connection: duckdb.DuckDBPyConnection, kind: str) -> None:
+    try:
+        connection.execute(f"CREATE VIEW {kind} AS {select(run.files(kind), kind)}")
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        raise TableDamaged(
+            f"cannot be read: {' '.join(str(error).split())[:300]}",
+            where=str(run.table(kind)),
+            hint="restore it from a backup; what was published before is still there to read",
+        ) from error
 
 
 def one(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:

@@ -9,12 +9,14 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from catalogs.spec import NAME
 from core.errors import AisleError, DiskFull, HomeNewer, HomeUnusable
 from core.settings import get_settings
 
@@ -61,9 +63,11 @@ class Home:
         return self.root / "tables" / catalog / kind
 
     def catalogs(self) -> list[str]:
-        """Catalogues that have tables here."""
+        """Catalogues that have tables here. A folder that can be none by its name is somebody's: `tables/shop.bak`."""
         folder = self.root / "tables"
-        return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        return (
+            sorted(p.name for p in folder.iterdir() if p.is_dir() and re.match(NAME, p.name)) if folder.is_dir() else []
+        )
 
     def models(self, catalog: str) -> Path:
         """Model artifacts of one catalogue, a folder a version."""
@@ -186,8 +190,10 @@ def _unlike_a_pattern(path: Path, setting: str) -> Path:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that readers see the old text or the new one, never half."""
-    with beside(path) as part:
-        part.write_text(text, encoding="utf-8")
+    with beside(path) as part, part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # a power cut may leave a renamed file empty, and a home is none without its marker
 
 
 @contextmanager

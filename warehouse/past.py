@@ -12,9 +12,9 @@ import polars as pl
 from core.errors import NothingPublished, NotKept, TableDamaged, UnknownRun, UsageError, did_you_mean
 from core.settings import get_settings
 from warehouse.home import Home
-from warehouse.publish import build
-from warehouse.recorded import recorded, recorded_runs
-from warehouse.statements import quoted
+from warehouse.publish import build, parts_of
+from warehouse.recorded import readable, recorded_runs
+from warehouse.spill import reader
 
 __all__ = ["end_of_run", "moment", "open_past"]
 
@@ -66,15 +66,15 @@ def open_past(home: Home, then: datetime) -> Iterator[duckdb.DuckDBPyConnection]
         NotKept: files of that time have been removed since.
     """
     home.check()
-    versions = {catalog: recorded(home, catalog, then) for catalog in home.catalogs()}
+    versions = {catalog: readable(home, catalog, then) for catalog in home.catalogs()}
     versions = {catalog: own for catalog, own in versions.items() if own}
     if not versions:
         raise NothingPublished(
             f"no run had been recorded by {then:%Y-%m-%d %H:%M:%S} UTC", where=str(home.root), hint=_first(home)
         )
-    with duckdb.connect() as connection:
+    with reader(home) as connection:
         try:
-            build(connection, home, versions, then)
+            build(connection, {name: parts_of(connection, home, name, own) for name, own in versions.items()}, then)
         except TableDamaged as error:
             if then > datetime.now(UTC) - timedelta(days=get_settings().retention_days):
                 raise
@@ -84,7 +84,6 @@ def open_past(home: Home, then: datetime) -> Iterator[duckdb.DuckDBPyConnection]
                 hint="predictions_history still has every prediction: filter it by scored_at; "
                 "AISLE_RETENTION_DAYS says how long files are kept",
             ) from error
-        connection.execute(f"SET temp_directory = {quoted(str(home.root / '.past.tmp'))}")
         yield connection
 
 

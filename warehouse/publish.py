@@ -5,9 +5,9 @@ Readers never meet a lock, and never see a run that has not been recorded. A rea
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +18,10 @@ from core.errors import TableDamaged
 from warehouse import columns, tables
 from warehouse.home import Home, naming_disk_errors, write_atomically
 from warehouse.locks import locked
-from warehouse.recorded import recorded
+from warehouse.recorded import readable
 from warehouse.statements import column, quoted, select, view
+
+log = logging.getLogger("aisle.publish")
 
 PUBLISH_WAIT_S = 120.0
 
@@ -52,8 +54,17 @@ class Published:
     views: list[str]
 
 
-def publish(home: Home) -> Published:
-    """Rebuild `warehouse.duckdb` from the last recorded version of every table of every catalogue."""
+def publish(home: Home, of: str | None = None) -> Published:
+    """Rebuild `warehouse.duckdb` from the last recorded version of every table of every catalogue.
+
+    Args:
+        home: what is published.
+        of: the catalogue whose run asks for it. Another one that is damaged stays as it was last published, or is left
+            out where that cannot be read either: it must not hold up this one's night.
+
+    Raises:
+        TableDamaged: a table of that catalogue, or of any where none is named, cannot be read; nothing was published.
+    """
     home.prepare()
     with locked(home.lock("publish"), wait_s=PUBLISH_WAIT_S, what="publishing"), naming_disk_errors(home.root):
         noted = unpublished(home)
@@ -64,10 +75,8 @@ def publish(home: Home) -> Published:
         catalogs = home.catalogs()
         connection = duckdb.connect(str(beside))
         try:
-            versions = {catalog: recorded(home, catalog) for catalog in catalogs}
-            for catalog, own in versions.items():
-                refuse_if_forgotten(home, catalog, own)
-            build(connection, home, versions)
+            parts = {catalog: _newest(connection, home, catalog, of) for catalog in catalogs}
+            build(connection, {catalog: own for catalog, own in parts.items() if own is not None})
             connection.execute("CHECKPOINT")
         finally:
             connection.close()
@@ -94,34 +103,73 @@ def _note_of(home: Home) -> Path:
     return home.root / "unpublished"
 
 
-def build(
-    connection: duckdb.DuckDBPyConnection,
-    home: Home,
-    versions: Mapping[str, Mapping[str, int]],
-    until: datetime | None = None,
-) -> None:
-    """Make all views: over these versions of each catalogue's tables, and over all its runs, or those until a time."""
+@dataclass(frozen=True)
+class Part:
+    """One catalogue's rows of one kind: the select that gives them, and its columns' types by name."""
+
+    sql: str
+    types: dict[str, str]
+
+
+Parts = Mapping[str, Part]
+"""A catalogue's rows by kind of table."""
+
+
+def parts_of(connection: duckdb.DuckDBPyConnection, home: Home, catalog: str, versions: Mapping[str, int]) -> Parts:
+    """A catalogue's rows at these versions of its tables.
+
+    Raises:
+        TableDamaged: one of them cannot be read.
+    """
+    return {
+        kind: _part(connection, kind, select(_files(home, catalog, kind, at), kind, catalog), home.table(catalog, kind))
+        for kind, at in versions.items()
+        if kind in columns.COLUMNS
+    }
+
+
+def build(connection: duckdb.DuckDBPyConnection, parts: Mapping[str, Parts], until: datetime | None = None) -> None:
+    """Make all views over catalogues' rows, and over all their runs, or those until a time."""
     connection.execute("CREATE SCHEMA tables")
-    connection.execute("CREATE TABLE tables.published (catalog VARCHAR)")
-    if recorded_ones := [catalog for catalog, own in versions.items() if own]:
-        connection.executemany("INSERT INTO tables.published VALUES (?)", [[catalog] for catalog in recorded_ones])
+    connection.execute("CREATE TABLE tables.published (catalog VARCHAR, kind VARCHAR, sql VARCHAR)")
+    for catalog, own in parts.items():
+        told = [[catalog, kind, part.sql] for kind, part in own.items()]
+        connection.executemany("INSERT INTO tables.published VALUES (?, ?, ?)", told or [[catalog, None, None]])
     for kind in columns.COLUMNS:
-        parts = []
-        for catalog, own in versions.items():
-            at = tables.version(home.table(catalog, kind)) if kind == "runs" else own.get(kind)
-            if at is not None:
-                parts.append(select(_files(home, catalog, kind, at), kind, catalog))
-        parts = [*parts, select([], kind, "")]
+        found = _agreeing([own[kind] for own in parts.values() if kind in own])
         if kind == "runs" and until is not None:
             ended = f"finished_at <= TIMESTAMPTZ {quoted(until.isoformat())}"
-            parts = [f"SELECT * FROM ({part}) WHERE {ended}" for part in parts]
-        with _naming_table_errors(home, kind):
-            parts = _agreeing(connection, parts, kind)
-            connection.execute(
-                f"CREATE VIEW tables.{kind} AS " + "\nUNION ALL BY NAME\n".join(f"({part})" for part in parts)
-            )
+            found = [f"SELECT * FROM ({part}) WHERE {ended}" for part in found]
+        every = "\nUNION ALL BY NAME\n".join(f"({part})" for part in [*found, select([], kind, "")])
+        connection.execute(f"CREATE VIEW tables.{kind} AS {every}")
     for name in VIEWS:
         connection.execute(view(name))
+
+
+def _newest(connection: duckdb.DuckDBPyConnection, home: Home, catalog: str, of: str | None) -> Parts | None:
+    """What is to be published of a catalogue; None where no run was ever recorded."""
+    try:
+        versions = readable(home, catalog)
+        refuse_if_forgotten(home, catalog, versions)
+        return parts_of(connection, home, catalog, versions) if versions else None
+    except TableDamaged as error:
+        if of in {None, catalog}:
+            raise
+        log.warning("catalogue %s is damaged: %s", catalog, error)
+        return _as_published(connection, home, catalog)
+
+
+def _as_published(connection: duckdb.DuckDBPyConnection, home: Home, catalog: str) -> Parts:
+    """A catalogue's rows as the file has them that people read now; none where that cannot be read either."""
+    try:
+        with duckdb.connect(str(home.database), read_only=True) as before:
+            told = before.execute(
+                "SELECT kind, sql FROM tables.published WHERE catalog = ? AND kind IS NOT NULL", [catalog]
+            ).fetchall()
+        return {kind: _part(connection, kind, sql, home.table(catalog, kind)) for kind, sql in told}
+    except (duckdb.Error, TableDamaged):
+        log.warning("catalogue %s is left out of what is published until it is restored", catalog)
+        return {}
 
 
 def refuse_if_forgotten(home: Home, catalog: str, versions: Mapping[str, int]) -> None:
@@ -131,11 +179,11 @@ def refuse_if_forgotten(home: Home, catalog: str, versions: Mapping[str, int]) -
     """
     if versions or not home.database.is_file() or catalog not in home.catalogs():
         return
-    with duckdb.connect(str(home.database), read_only=True) as connection:
-        try:
+    try:
+        with duckdb.connect(str(home.database), read_only=True) as connection:
             known = connection.execute("SELECT catalog FROM tables.published").fetchall()
-        except duckdb.CatalogException:  # written before this was kept
-            return
+    except duckdb.Error:  # written before this was kept, or no database (any more): the next publish replaces it
+        return
     if (catalog,) in known:
         raise TableDamaged(
             f"runs of {catalog} were published, and there is no record of them any more",
@@ -144,53 +192,46 @@ def refuse_if_forgotten(home: Home, catalog: str, versions: Mapping[str, int]) -
         )
 
 
-@contextmanager
-def _naming_table_errors(home: Home, kind: str) -> Iterator[None]:
+def _part(connection: duckdb.DuckDBPyConnection, kind: str, sql: str, where: Path) -> Part:
+    hint = "restore it from a backup; the published warehouse was left as it was"
     try:
-        yield
+        types = _types(connection, sql)
     except duckdb.Error as error:
         if "no space left" in str(error).lower():
             raise  # a full disk has a name of its own
-        raise TableDamaged(
-            f"the tables {kind} cannot be read together: {' '.join(str(error).split())[:300]}",
-            where=str(home.root),
-            hint="restore them from a backup; the published warehouse was left as it was",
-        ) from error
+        what = f"cannot be read: {' '.join(str(error).split())[:300]}"
+        raise TableDamaged(what, where=str(where), hint=hint) from error
+    declared = _types(connection, select([], kind, ""))
+    if odd := sorted(name for name, type_ in declared.items() if types.get(name) != type_):
+        what = f"column {odd[0]} is {types.get(odd[0], 'missing')}, and should be {declared[odd[0]]}"
+        raise TableDamaged(what, where=str(where), hint=hint)
+    return Part(sql, types)
 
 
-def _agreeing(connection: duckdb.DuckDBPyConnection, parts: list[str], kind: str) -> list[str]:
+def _types(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, str]:
+    return {name: type_ for name, type_, *_ in connection.execute(f"DESCRIBE {sql}").fetchall()}
+
+
+def _agreeing(parts: list[Part]) -> list[str]:
     """The selects, with a catalogue's own column as text where two disagree on its type: one brand here, a list there.
 
-    Catalogues have columns of their own, fields and kept ones, in `products` alone. Every other column is ours.
-
-    Args:
-        connection: where to ask for types.
-        parts: a select for each catalogue; the last is the declared shape.
-        kind: of the tables.
-
-    Raises:
-        TableDamaged: one of our columns is not of its declared type.
+    Catalogues have columns of their own, fields and kept ones. To SQL `Brand` and `brand` are one column.
     """
-    shapes = [{name: type_ for name, type_, *_ in connection.execute(f"DESCRIBE {part}").fetchall()} for part in parts]
     types: dict[str, set[str]] = {}
-    for shape in shapes:
-        for name, type_ in shape.items():
-            types.setdefault(name, set()).add(type_)
+    for part in parts:
+        for name, type_ in part.types.items():
+            types.setdefault(name.lower(), set()).add(type_)
     clashing = {name for name, found in types.items() if len(found) > 1}
-    ours = sorted(clashing if kind != "products" else clashing & set(shapes[-1]))
-    if ours:
-        raise TableDamaged(
-            f"column {ours[0]} is {' here and '.join(sorted(types[ours[0]]))} there, and should be "
-            f"{shapes[-1].get(ours[0], 'the same')}",
-            where=f"tables {kind}",
-            hint="restore them from a backup; the published warehouse was left as it was",
-        )
     return [
-        f"SELECT * REPLACE ({casts}) FROM ({part})"
-        if (casts := ", ".join(f"{column(name)}::VARCHAR AS {column(name)}" for name in sorted(clashing & set(shape))))
-        else part
-        for part, shape in zip(parts, shapes, strict=True)
+        f"SELECT * REPLACE ({casts}) FROM ({part.sql})"
+        if (casts := ", ".join(_as_text(name) for name in sorted(part.types) if name.lower() in clashing))
+        else part.sql
+        for part in parts
     ]
+
+
+def _as_text(name: str) -> str:
+    return f"{column(name)}::VARCHAR AS {column(name)}"
 
 
 def _files(home: Home, catalog: str, kind: str, version: int) -> list[str]:

@@ -11,12 +11,22 @@ from warehouse import tables
 from warehouse.home import Home
 
 
-def recorded(home: Home, catalog: str, until: datetime | None = None) -> dict[str, int]:
-    """Table versions that the catalogue's last recorded run left, or the last one until a time: all one may read."""
-    runs = recorded_runs(home, catalog)
+def recorded(home: Home, catalog: str) -> dict[str, int]:
+    """Table versions that the catalogue's last recorded run left: all one may read."""
+    return {kind: at for kind, at in readable(home, catalog).items() if kind != "runs"}
+
+
+def readable(home: Home, catalog: str, until: datetime | None = None) -> dict[str, int]:
+    """The same of the last run until a time, and `runs` at the version that named it; empty where there was none.
+
+    Whoever reads `runs` at a later version may meet a run that has been recorded since, and none of its rows.
+    """
+    path = home.table(catalog, "runs")
+    at = tables.version(path)
+    runs = tables.read(path, "runs", at).sort("finished_at")
     if until is not None:
         runs = runs.filter(pl.col("finished_at") <= until)
-    return {} if runs.is_empty() else versions_of(runs["tables"][-1])
+    return {} if at is None or runs.is_empty() else {**versions_of(runs["tables"][-1]), "runs": at}
 
 
 def recorded_runs(home: Home, catalog: str) -> pl.DataFrame:

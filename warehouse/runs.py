@@ -137,7 +137,7 @@ class Run:
 
     def publish(self) -> None:
         """Have readers see what has been recorded."""
-        publish(self.home)
+        publish(self.home, self.catalog)
         self._due += self._recorded
         self._recorded.clear()
 

@@ -1,0 +1,134 @@
+"""What is published: whole runs of every catalogue, and nobody's damage is another one's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import warehouse.past
+import warehouse.publish
+from core.errors import TableDamaged
+from tests.stored import frame, ingest, night, spec
+from warehouse.home import get_home
+from warehouse.ingest import Stage, Staged, staged_folder, store
+from warehouse.publish import publish
+from warehouse.query import query
+from warehouse.runs import open_run
+
+ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys")]
+
+pytestmark = pytest.mark.usefixtures("shelves")
+
+
+def asked(sql: str, then: datetime | None = None) -> list[tuple[Any, ...]]:
+    return query(get_home(), sql, then).rows
+
+
+def before_shelf(monkeypatch: pytest.MonkeyPatch, module: Any, work: Callable[[], None]) -> None:
+    """Have something happen just before the tables of shelf are read, at versions that are known by then."""
+    read = module.parts_of
+
+    def watched(*what: Any) -> Any:
+        if "shelf" in what:
+            monkeypatch.setattr(module, "parts_of", read)
+            work()
+        return read(*what)
+
+    monkeypatch.setattr(module, "parts_of", watched)
+
+
+@pytest.mark.parametrize("reads", ["a publish", "the past"])
+def test_a_run_that_is_recorded_while_another_reads_is_seen_whole_or_not_at_all(
+    home: Path, monkeypatch: pytest.MonkeyPatch, reads: str
+) -> None:
+    night([("0", "before", None)])
+    with open_run("other", "ingest", ["b"]) as run:
+        ingest(run, ROWS)
+    known = asked("SELECT * FROM conservation ORDER BY ALL")
+    with open_run("shelf", "ingest", ["x"]) as run:
+        ingest(run, [("8", "not yet", None), ("9", "nor this", None)])
+        if reads == "a publish":
+            before_shelf(monkeypatch, warehouse.publish, run.record)
+            publish(get_home())
+            then = None
+        else:
+            before_shelf(monkeypatch, warehouse.past, run.record)
+            then = datetime.now(UTC) + timedelta(days=1)
+        assert asked("SELECT * FROM conservation ORDER BY ALL", then) == known
+        assert run.recorded
+    assert asked("SELECT count(*), bool_and(balanced) FROM conservation") == [(3, True)]
+
+
+def lose_data(home: Path) -> None:
+    for file in (home / "tables" / "other" / "products").glob("*.parquet"):
+        file.unlink()
+
+
+def cut_log(home: Path) -> None:
+    newest = max((home / "tables" / "other" / "runs" / "_delta_log").glob("*.json"))
+    newest.write_bytes(newest.read_bytes()[:-40])
+
+
+def lose_runs(home: Path) -> None:
+    shutil.rmtree(home / "tables" / "other" / "runs")
+
+
+@pytest.mark.parametrize(("damage", "shown"), [(lose_data, 0), (cut_log, 2), (lose_runs, 0)])
+def test_damage_of_one_catalogue_does_not_hold_up_the_nights_of_others(
+    home: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], shown: int
+) -> None:
+    with open_run("other", "ingest", ["c"]) as run:
+        ingest(run, ROWS)
+    shutil.copytree(home / "tables" / "other", home.parent / "kept")
+    damage(home)
+    for day in ("first", "second"):
+        night([(day, "new", "Toys")])
+        assert asked(f"SELECT count(*) FROM products WHERE product_id = '{day}'") == [(1,)]
+        assert asked("SELECT count(*) FROM products WHERE catalog = 'other'") == [(shown,)]
+    assert "other is damaged" in caplog.text
+    for work in (lambda: publish(get_home()), _night_of_other):
+        with pytest.raises(TableDamaged):
+            work()
+    shutil.rmtree(home / "tables" / "other")
+    shutil.copytree(home.parent / "kept", home / "tables" / "other")
+    publish(get_home())
+    assert asked("SELECT catalog, count(*) FROM products GROUP BY ALL ORDER BY ALL") == [("other", 2), ("shelf", 2)]
+
+
+def _night_of_other() -> None:
+    with open_run("other", "ingest", ["c"]) as run:
+        ingest(run, [("3", "new", None)])
+
+
+def test_columns_that_differ_in_case_and_kind_are_one_column_of_text(home: Path) -> None:
+    with open_run("shelf", "ingest", ["a"]) as run:
+        ingest(run, ROWS)
+    with open_run("other", "ingest", ["b"]) as run:
+        listed = frame(ROWS).select(pl.all().exclude("title"), pl.concat_list("title").alias("Title"))
+        Stage(staged_folder(run), 0).write(listed, listed.clear())
+        store(run, spec(), [Staged("b", len(ROWS), 0, {})])
+    assert asked("SELECT catalog, title FROM products WHERE product_id = '2' ORDER BY 1") == [
+        ("other", "[ball]"),
+        ("shelf", "ball"),
+    ]
+
+
+def test_a_published_file_that_is_no_database_is_replaced(home: Path) -> None:
+    night(ROWS)
+    for work in (lambda: publish(get_home()), _night_of_other):
+        (home / "warehouse.duckdb").write_bytes(b"no database" * 1000)
+        work()
+        assert asked("SELECT count(*) FROM products WHERE catalog = 'shelf'") == [(2,)]
+
+
+def test_a_copy_of_a_catalogues_tables_is_no_catalogue(home: Path) -> None:
+    night(ROWS)
+    shutil.copytree(home / "tables" / "shelf", home / "tables" / "shelf.bak")
+    night([("3", "new", None)])
+    assert asked("SELECT DISTINCT catalog FROM products") == [("shelf",)]
