@@ -187,10 +187,13 @@ class Champions:
         return Refusal(503, detail, hint=hint, headers={"Retry-After": "5"})
 
     async def watch(self, every_s: float) -> None:
-        """Look for new champions for ever."""
+        """Look for new champions for ever, whatever a look meets: promotions and rollbacks must come through later."""
         while True:
-            await self.look()
             await asyncio.sleep(every_s)
+            try:
+                await self.look()
+            except Exception:
+                log.exception("looking for champions failed", hint="it looks again in a moment")
 
     async def look(self) -> None:
         """Load what the last recorded runs left, where it is new. Meanwhile requests get what was there."""
@@ -211,6 +214,7 @@ class Champions:
         if fault is not None and str(fault) != str(self._fault):
             log.error("home cannot be used", **fault.as_dict())
         self._fault, self.looked = fault, True
+        metrics.LOOKED.set_to_current_time()
 
     def _refreshed(self) -> AisleError | None:
         """Bring the copy of a home on S3 up to date; what was copied before is served while that fails."""
@@ -225,10 +229,10 @@ class Champions:
         return {name: _spec(name) for name in {*catalog_registry.names(), *self.home.catalogs()}}
 
     def _look_at(self, name: str, was: _Known) -> _Known:
-        left = _left_by_last_run(self.home, name)
-        if was.left and left == was.left:
-            return was
         try:
+            left = _left_by_last_run(self.home, name)
+            if was.left and left == was.left:
+                return was
             record = published_champion(self.home, name)
             policy = published_policy(self.home, name)
             same = was.champion is not None and was.champion.record.digest == record.digest
@@ -239,7 +243,7 @@ class Champions:
         except AisleError as error:
             # Looked at again next time: files may be on their way. What was served goes on being served.
             return _Known((), was.champion, error)
-        except Exception as error:  # whatever it is, the other catalogues and the old champion go on
+        except BaseException as error:  # be it a panic of a library, all else that is served goes on
             log.exception("champion cannot be loaded", catalog=name)
             return _Known((), was.champion, ArtifactDamaged(f"the champion cannot be loaded ({type(error).__name__})"))
 

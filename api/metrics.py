@@ -23,7 +23,16 @@ from prometheus_client import (
 from api.answers import Answers
 from warehouse.registry import ModelRecord
 
-__all__ = ["CHAMPION_PROBLEM", "CONTENT_TYPE", "IN_PROGRESS", "answered", "champion_changed", "exposed", "requested"]
+__all__ = [
+    "CHAMPION_PROBLEM",
+    "CONTENT_TYPE",
+    "IN_PROGRESS",
+    "LOOKED",
+    "answered",
+    "champion_changed",
+    "exposed",
+    "requested",
+]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -57,6 +66,11 @@ CHAMPION_PROBLEM = Gauge(
     "1 while a catalogue's newest champion cannot be loaded; an earlier one may be served.",
     ["catalog"],
     multiprocess_mode="livemax",
+)
+LOOKED = Gauge(
+    "aisle_champions_looked_timestamp_seconds",
+    "When the worker that is furthest behind last looked for new champions.",
+    multiprocess_mode="livemin",
 )
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
