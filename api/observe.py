@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import perf_counter
 
 import structlog
@@ -64,7 +65,9 @@ class Observed:
             await self.app(scope, receive, send)
         except ClientDisconnect:
             exchange.status = CLIENT_LEFT
-        except Exception:
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # a panic of a library is none of Exception
             log.exception("request failed", request_id=exchange.request_id, path=scope["path"])
             if exchange.status:
                 raise  # half of an answer has gone out: only closing the connection tells the client

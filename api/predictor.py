@@ -23,7 +23,7 @@ __all__ = ["Predictor"]
 Products = Sequence[dict[str, Any]]
 
 INLINE_CHARS = 50_000
-"""A batch of few products with less text than this is worked on at once: handing it to a thread would cost more."""
+"""Up to so much text in few products is worked on at once: handing it to a thread would cost more."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,14 @@ class Predictor:
         Raises:
             Refusal: 503, it took too long.
         """
+        chars = INLINE_CHARS if len(products) > FEW else _text_chars(products)
         try:
             async with asyncio.timeout(self._timeout_s):
-                if len(products) > FEW:
+                if chars < INLINE_CHARS:
+                    answers = await self._together(champion, products, chars, reasons)
+                else:
                     work = partial(champion.answer, products, reasons=reasons)
                     answers = await asyncio.get_running_loop().run_in_executor(self._pool, work)
-                else:
-                    answers = await self._together(champion, products, reasons)
         except TimeoutError:
             hint = "send fewer products at a time, or try again later"
             detail = f"no answer after {self._timeout_s:g} seconds"
@@ -73,9 +74,9 @@ class Predictor:
         """Finish what was begun, and take nothing new."""
         self._pool.shutdown(wait=True)
 
-    async def _together(self, champion: Champion, products: Products, reasons: bool) -> Answers:
+    async def _together(self, champion: Champion, products: Products, chars: int, reasons: bool) -> Answers:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(champion, products, reasons, _text_chars(products), loop.create_future())
+        waiting = _Waiting(champion, products, reasons, chars, loop.create_future())
         self._waiting.append(waiting)
         if not self._busy:
             self._busy = True
@@ -85,47 +86,38 @@ class Predictor:
 
     def _next_batch(self) -> None:
         batch = self._take()
-        if not batch:
-            self._busy = False
-            return
-        if sum(waiting.chars for waiting in batch) < INLINE_CHARS:
+        self._busy = bool(batch)
+        if batch:
             _settle(batch, _answers_of(batch))
             asyncio.get_running_loop().call_soon(self._next_batch)
-        else:
-            future = asyncio.get_running_loop().run_in_executor(self._pool, _answers_of, batch)
-            future.add_done_callback(partial(self._batch_done, batch))
-
-    def _batch_done(self, batch: list[_Waiting], done: asyncio.Future[list[Answers | Exception]]) -> None:
-        error = done.exception()
-        _settle(batch, done.result() if error is None else [RuntimeError(str(error))] * len(batch))
-        self._next_batch()
 
     def _take(self) -> list[_Waiting]:
         """The longest run of waiting requests that can be answered together; those that gave up are passed over."""
         batch: list[_Waiting] = []
-        rows = 0
+        rows = chars = 0
         for taken, waiting in enumerate(self._waiting):
             if waiting.answer.done():
                 continue
+            rows += len(waiting.products)
+            chars += waiting.chars
             first = batch[0] if batch else waiting
             fits = waiting.champion is first.champion and waiting.reasons == first.reasons
-            if not fits or rows + len(waiting.products) > FEW:
+            if batch and not (fits and rows <= FEW and chars < INLINE_CHARS):
                 self._waiting = self._waiting[taken:]
                 return batch
-            rows += len(waiting.products)
             batch.append(waiting)
         self._waiting = []
         return batch
 
 
-def _answers_of(batch: list[_Waiting]) -> list[Answers | Exception]:
+def _answers_of(batch: list[_Waiting]) -> list[Answers | BaseException]:
     """The answer of each request; where the batch fails, each on its own, so that only the guilty one fails."""
     champion, reasons = batch[0].champion, batch[0].reasons
     if len(batch) == 1:
         return [_attempt(partial(champion.answer, batch[0].products, reasons=reasons))]
     together = [product for waiting in batch for product in waiting.products]
     answers = _attempt(partial(champion.answer, together, reasons=reasons))
-    if isinstance(answers, Exception):
+    if isinstance(answers, BaseException):
         return [_attempt(partial(champion.answer, waiting.products, reasons=reasons)) for waiting in batch]
     starts = [0]
     for waiting in batch:
@@ -133,22 +125,30 @@ def _answers_of(batch: list[_Waiting]) -> list[Answers | Exception]:
     return [answers.part(start, len(waiting.products)) for start, waiting in zip(starts, batch, strict=False)]
 
 
-def _attempt(work: Callable[[], Answers]) -> Answers | Exception:
+def _attempt(work: Callable[[], Answers]) -> Answers | BaseException:
     try:
         return work()
-    except Exception as error:  # noqa: BLE001 - handed to the request that asked for it
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - be it a panic of a library: handed to the request that asked for it
         return error
 
 
-def _settle(batch: list[_Waiting], answers: Sequence[Answers | Exception]) -> None:
+def _settle(batch: list[_Waiting], answers: Sequence[Answers | BaseException]) -> None:
     for waiting, answer in zip(batch, answers, strict=True):
         if waiting.answer.done():
             continue  # its client has left
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             waiting.answer.set_exception(answer)
         else:
             waiting.answer.set_result(answer)
 
 
 def _text_chars(products: Products) -> int:
-    return sum(len(value) for product in products for value in product.values() if isinstance(value, str | list))
+    return sum(_chars(value) for product in products for value in product.values())
+
+
+def _chars(value: Any) -> int:
+    if type(value) is str:
+        return len(value)
+    return sum(len(entry) for entry in value if type(entry) is str) if type(value) is list else 0
