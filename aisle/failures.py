@@ -10,7 +10,7 @@ from typer import TyperException
 
 from aisle.render import as_json as as_json_text
 from aisle.render import as_json_line, emit, note
-from core.errors import AisleError, UsageError
+from core.errors import AisleError, OutOfMemory, UsageError
 
 PIPELINE_PACKAGES = frozenset({"prefect", "great_expectations", "evidently", "pandas", "pyarrow", "deltalake", "arro3"})
 """Packages of the `pipeline` extra: an installation that only serves and queries lacks them."""
@@ -38,6 +38,17 @@ def as_named(error: Exception) -> AisleError | None:
         return AisleError(
             f"this installation has no {error.name}: it can serve and query, but not run flows",
             hint="install the pipeline extra: pip install 'aisle[pipeline]'",
+        )
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return AisleError(
+            "this user may not read or write it",
+            where=str(error.filename),
+            hint=f"run it as the user that owns it, or let user {os.geteuid()} in; what is mounted keeps its owner",
+        )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException":
+        return OutOfMemory(
+            "more memory was needed than this process may use; nothing of this run is seen",
+            hint="give it more, or lower AISLE_BATCH_ROWS; AISLE_MEMORY_LIMIT is DuckDB's part",
         )
     if type(error).__name__ == "ValidationError" and getattr(error, "title", None) == "Settings":
         return _wrong_settings(error)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aisle.failures import debugging
 from aisle.render import note
+from core import memory
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -35,11 +36,30 @@ def _tell_that_a_server_starts() -> None:
 
 
 def prepare() -> None:
-    """Set what Prefect reads when it is imported. Call before importing `flows`, which import it."""
+    """Set what Prefect reads when it is imported. Call before importing `flows`, which import it.
+
+    Raises:
+        HomeUnusable: nothing can be written there; Prefect, which may keep its own below it, would only fail.
+    """
+    from warehouse.home import get_home
+
+    get_home(fresh=False).require_writable()
     if not debugging():
         # Prefect writes the trace of a failed step to stderr; here it is told once, by name. Its server has the trace.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    _tell_of_too_little_memory()
     importlib.import_module("core.orchestration")  # it sets the rest, and must be the first to import Prefect
+
+
+@cache
+def _tell_of_too_little_memory() -> None:
+    """Say so before: a process that is killed for it says nothing."""
+    allowed = memory.allowed()
+    if allowed < memory.LEAST_BYTES:
+        note(
+            f"warning: {allowed // memory.MIB:,} MiB of memory are allowed here, and a run takes "
+            f"{memory.LEAST_BYTES // memory.MIB:,} and more; one that is killed for it (exit code 137) changes nothing"
+        )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 AisleError                       exit code 1
 ├── UsageError                   wrong options (exit code 2)
+├── OutOfMemory                  more memory was needed than this process may use
 ├── CatalogError
 │   ├── UnknownCatalog           no TOML of that name
 │   └── SpecInvalid              a TOML that cannot be used: every problem, with its key
@@ -89,6 +90,10 @@ class UsageError(AisleError):
     """Wrong options."""
 
     exit_code = 2
+
+
+class OutOfMemory(AisleError):
+    """More memory was needed than this process may use."""
 
 
 class CatalogError(AisleError):

@@ -10,14 +10,21 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import httpx
 import pytest
 
+from aisle import running
+from core import memory
+from core.errors import HomeUnusable
 from core.settings import get_settings
 from tests.commands import ROWS, digests, process
+from warehouse.home import Home
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -116,6 +123,73 @@ def test_what_nobody_expected_is_one_line_and_a_trace_only_when_asked(
     monkeypatch.setenv("AISLE_LOG_LEVEL", "debug")
     get_settings.cache_clear()
     assert "Traceback" in aisle("catalogs")[2]
+
+
+@contextmanager
+def nobody_may(path: Path) -> Iterator[None]:
+    """For the time being this process is a user who may do nothing with `path`, also where tests are run by root."""
+    was, mode = os.geteuid(), path.stat().st_mode
+    path.chmod(0)
+    os.seteuid(65534 if was == 0 else was)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+        path.chmod(mode)
+
+
+def test_a_home_that_cannot_be_written_is_said_before_anything_begins(home: Path, aisle: Any):
+    home.write_text("a file in its place")
+    for command in (["train", "demo"], ["run", "demo", "nowhere.jsonl"], ["demo"], ["maintain"]):
+        code, _, err = aisle(*command)
+        assert (code, err.splitlines()[0]) == (1, f"error: {home}: cannot be written (Not a directory)"), command
+    home.unlink()
+    home.mkdir()
+    with nobody_may(home), pytest.raises(HomeUnusable, match="Permission denied"):
+        Home(home).require_writable()
+
+
+def test_a_file_that_this_user_cannot_read_is_named(
+    home: Path, aisle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / ".env").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    get_settings.cache_clear()
+    with nobody_may(tmp_path / "here"):
+        code, _, err = aisle("sql", "SELECT 1")
+    assert code == 1
+    assert err.splitlines()[0] == "error: .env: this user may not read or write it"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), duckdb.OutOfMemoryException("failed to allocate 1048576 bytes")])
+def test_too_little_memory_is_named(home: Path, aisle: Any, monkeypatch: pytest.MonkeyPatch, error: Exception):
+    def hungry() -> list[str]:
+        raise error
+
+    monkeypatch.setattr("catalogs.registry.names", hungry)
+    code, said, err = aisle("catalogs", "--json")
+    assert (code, json.loads(said)["error"]) == (1, "OutOfMemory")
+    assert "AISLE_BATCH_ROWS" in err
+
+
+def test_a_container_with_too_little_memory_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    machine = memory.allowed(tmp_path)
+    assert machine > 1 << 28
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        limit = tmp_path / name
+        limit.parent.mkdir(exist_ok=True)
+        limit.write_text("max\n" if name == "memory.max" else f"{1 << 62}\n")
+        assert memory.allowed(tmp_path) == machine
+        limit.write_text(f"{300 << 20}\n")
+        assert memory.allowed(tmp_path) == 300 << 20
+        limit.unlink()
+    (tmp_path / "memory.max").write_text(f"{300 << 20}\n")
+    monkeypatch.setattr(memory.allowed, "__defaults__", (tmp_path,))
+    running._tell_of_too_little_memory.__wrapped__()
+    assert "warning: 300 MiB of memory are allowed here" in capsys.readouterr().err
 
 
 def test_an_installation_without_the_pipeline_says_so(home: Path, aisle: Any, monkeypatch: pytest.MonkeyPatch):

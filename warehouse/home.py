@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,6 +109,17 @@ class Home:
         if not os.access(self.root, os.W_OK):
             raise HomeUnusable("cannot be written", where=str(self.root), hint=CHANGE_FOLDER)
         return self
+
+    def require_writable(self) -> None:
+        """Raise HomeUnusable for a folder that is there and that this user, or this mount, cannot write."""
+        try:
+            tempfile.TemporaryFile(dir=self.root).close()
+        except FileNotFoundError:
+            return  # it is still to be made
+        except OSError as error:
+            raise HomeUnusable(
+                f"cannot be written ({error.strerror})", where=str(self.root), hint=CHANGE_FOLDER
+            ) from error
 
     def check(self) -> Home:
         """Raise HomeNewer, or HomeUnusable when the marker cannot be read."""
