@@ -1,7 +1,8 @@
 """The lock of a catalogue's run between machines: one object in the bucket, written by conditional puts alone.
 
 Its holder writes it anew every now and then. Whoever finds that it has not been written for `AISLE_LEASE_S` seconds, by
-the bucket's own clock, takes it over. A holder that comes back after that finds out at its next write.
+the bucket's own clock, takes it over; of two machines that are set otherwise, the longer time counts. A holder that
+comes back after that finds out at its next write.
 
 The lease keeps machines from doing the same work twice. It is not what keeps their work apart: that are the conditional
 commits, and the commit by which whoever takes over takes the next place in the log of runs (see `mirror`).
@@ -20,6 +21,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from catalogs.remote import first_line
 from core.errors import HomeUnusable, RunLocked, RunOvertaken
 from warehouse.bucket import AGAIN, Bucket, Stored
 
@@ -53,11 +55,12 @@ class Lease:
 
     def __init__(self, bucket: Bucket, key: str, cache: str, lease_s: float) -> None:
         self._bucket, self._key, self._lease_s = bucket, key, lease_s
-        self._says = {
+        self._says: dict[str, Any] = {
             "holder": secrets.token_hex(8),
             "cache": cache,
             "who": f"{platform.node()}, process {os.getpid()}",
             "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "lease_s": lease_s,
         }
         self._writing, self._ended = threading.Lock(), threading.Event()
         self._etag = ""
@@ -71,11 +74,12 @@ class Lease:
 
         Raises:
             RunLocked: somebody else held it for all of `wait_s` seconds.
+            HomeUnusable: the object is no lease, or the bucket does not answer.
         """
         deadline = time.monotonic() + wait_s
         while not self._taken(found := self._bucket.read(self._key)):
             if time.monotonic() >= deadline:
-                holder = {} if found is None else json.loads(found[0])
+                holder = self._said_by(found)
                 raise RunLocked(
                     f"{what} is under way on {holder.get('who')}, since {holder.get('since')}; waited {wait_s:.0f} s",
                     where=f"{self._bucket.address}/{self._key}",
@@ -85,10 +89,12 @@ class Lease:
 
     def _taken(self, found: tuple[bytes, Stored] | None) -> bool:
         """Take it if it may be taken."""
-        holder = FREE if found is None else json.loads(found[0])
+        holder = self._said_by(found)
         # A run in the same cache holds that cache's file lock, which is ours now: the kernel says that it has ended.
         ended = holder["holder"] is None or holder["cache"] == self._says["cache"]
-        if not (ended or (found is not None and self._is_old(found[1]))):
+        # Machines may be set otherwise: who has to write every ten minutes is not dead after one.
+        lease_s = max(self._lease_s, holder.get("lease_s", 0.0))
+        if not (ended or (found is not None and self._is_old(found[1], lease_s))):
             return False
         try:
             self.recorded = bool(holder.get("recorded"))
@@ -98,11 +104,25 @@ class Lease:
         self.taken_over = holder["holder"] is not None
         return True
 
-    def _is_old(self, stored: Stored) -> bool:
+    def _said_by(self, found: tuple[bytes, Stored] | None) -> dict[str, Any]:
+        if found is None:
+            return FREE
+        try:
+            says: dict[str, Any] = json.loads(found[0])
+            held = {} if says["holder"] is None else {"cache": says["cache"], "lease_s": float(says.get("lease_s", 0))}
+            return says | held
+        except (ValueError, KeyError, TypeError) as error:
+            raise HomeUnusable(
+                f"is no readable lease ({type(error).__name__}: {first_line(error)})",
+                where=f"{self._bucket.address}/{self._key}",
+                hint='once no run of the catalogue is under way, put {"holder": null, "recorded": true} in its place',
+            ) from error
+
+    def _is_old(self, stored: Stored, lease_s: float) -> bool:
         """Whether it has not been written for too long. Only the bucket's clock is asked: those of machines differ."""
         self._bucket.write(_CLOCK, self._says["holder"].encode())
         asked = self._bucket.read(_CLOCK)
-        return asked is not None and (asked[1].modified - stored.modified).total_seconds() > self._lease_s
+        return asked is not None and (asked[1].modified - stored.modified).total_seconds() > lease_s
 
     def _write(self, says: dict[str, Any], over: str | None) -> None:
         began = time.monotonic()
