@@ -9,27 +9,34 @@ last.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import HomeUnusable, RunLocked, RunOvertaken
+from core.errors import HomeUnusable, RunLocked, RunOvertaken, TableDamaged
 from core.settings import get_settings
 from warehouse.bucket import Bucket, Stored, Vanished
 from warehouse.home import SCHEMA_VERSION, Home, check_marker, write_atomically
 from warehouse.locks import locked
+from warehouse.losses import is_another, named_by_last_run
 from warehouse.publish import note_unpublished, publish, unpublished
 from warehouse.recorded import recorded_runs
+
+log = logging.getLogger("aisle.home")
+
+_told: set[str] = set()
+"""What this process has warned of."""
 
 ATTEMPTS = 5
 """Times that a listing is made anew because it changed under the hands."""
 
 COPYING_S = 24 * 3_600.0
-"""Readers and runs of this machine wait so long for each other's copying: it ends by itself, or with an error."""
+"""Runs of this machine, and readers with nothing to read yet, wait so long for another's copying: it ends by itself."""
 
 DAY_S = 24 * 3_600
 
@@ -58,6 +65,7 @@ class Mirror:
         self.home, self.bucket, self.catalog = home, bucket, catalog
         self.runs = f"tables/{catalog}/runs"
         self._noted = home.root / "mirrored" / f"{catalog}.json"
+        self._named: set[str] = set()
         self.known = {key: Copied(**facts) for key, facts in _read_json(self._noted).items()}
 
     def is_behind(self) -> bool:
@@ -67,6 +75,8 @@ class Mirror:
         later = [one for one in self.bucket.below(log, newest[:-1] or None) if _is_commit(one.key)]
         if not newest:
             return bool(later)
+        if not (self.home.root / newest).is_file():  # somebody has tidied here
+            return True
         return [(one.key, one.etag) for one in later] != [(newest, self.known[newest].etag)]
 
     def pull(self) -> None:
@@ -74,6 +84,7 @@ class Mirror:
 
         Raises:
             HomeUnusable: the bucket does not answer, or goes on changing.
+            TableDamaged: the bucket has lost what recorded runs are read by; the copy is left as it is.
         """
         for _ in range(ATTEMPTS):
             try:
@@ -86,12 +97,13 @@ class Mirror:
         # What a run refers to was there before the run was: so everything else is listed after the runs.
         runs = self.bucket.below(self.runs)
         others = [*self.bucket.below(f"tables/{self.catalog}"), *self.bucket.below(f"models/{self.catalog}")]
-        listed = {one.key: one for one in others if not one.key.startswith(f"{self.runs}/")}
+        listed = {one.key: one for one in others if not self._is_of_runs(one.key)}
         listed |= {one.key: one for one in runs}
+        here = self.files()
+        self._refuse_lost_logs(listed, here)
         if not listed:
             self._drop()
             return
-        here = self.files()
         wanted = [one for key, one in listed.items() if not self._is_same(one, here.get(key))]
         leftovers = [key for key in here if key not in listed and not self._is_kept(key)]
         if wanted or leftovers:
@@ -99,6 +111,31 @@ class Mirror:
             self._exchange(wanted, leftovers)
         self.known = {key: known for key, known in self.known.items() if key in listed or key in here}
         self.save()
+
+    def _refuse_lost_logs(self, listed: Mapping[str, Stored], here: Mapping[str, Path]) -> None:
+        """Look whether the bucket has lost something that is here, and note what must not go from here for that."""
+        self._named = set()
+        missing = {key for key in here if key in self.known and key not in listed}
+        there = {key: one.etag for key, one in listed.items() if self._is_run(key)}
+        then = {key: known.etag for key, known in self.known.items() if self._is_run(key)}
+        if not missing or is_another(there, then):
+            return
+        self._named = named_by_last_run(self.home, self.catalog)
+        lost = sorted(key for key in missing if is_log(key) and (key in self._named or self._is_run(key)))
+        if lost:
+            raise TableDamaged(
+                f"{len(lost)} file(s) of {self.catalog}'s logs are missing in the bucket, the first is {lost[0]}; "
+                "this machine still has its copy, as it was before",
+                where=f"{self.bucket.address}/tables/{self.catalog}",
+                hint=f"put them back from a backup, or from {self.home.root}; to be rid of the catalogue for good, "
+                "delete it in that folder too",
+            )
+
+    def _is_run(self, key: str) -> bool:
+        return self._is_of_runs(key) and _is_commit(key)
+
+    def _is_of_runs(self, key: str) -> bool:
+        return key.startswith(f"{self.runs}/")
 
     def _exchange(self, wanted: list[Stored], leftovers: list[str]) -> None:
         """Fetch files, and put them in the place of others.
@@ -112,12 +149,12 @@ class Mirror:
         logs = [one for one in wanted if is_log(one.key)]
         self._place([one for one in wanted if not is_log(one.key)], fetching)
         self._remove(sorted((key for key in leftovers if is_log(key)), key=turn, reverse=True))
-        self._place(sorted(logs, key=lambda one: (one.key.startswith(f"{self.runs}/"), turn(one.key))), fetching)
+        self._place(sorted(logs, key=lambda one: (self._is_of_runs(one.key), turn(one.key))), fetching)
         self._remove([key for key in leftovers if not is_log(key)])
         shutil.rmtree(fetching, ignore_errors=True)
 
     def _drop(self) -> None:
-        """There is nothing of this catalogue in the bucket."""
+        """There is nothing of this catalogue in the bucket, and nothing here that was ever recorded."""
         note_unpublished(self.home)
         for folder in (self.home.root / "tables" / self.catalog, self.home.models(self.catalog)):
             shutil.rmtree(folder, ignore_errors=True)
@@ -146,12 +183,12 @@ class Mirror:
         return False
 
     def _is_kept(self, key: str) -> bool:
-        """Whether a file that the bucket no longer has stays for the while that files stay readable."""
+        """Whether a file that the bucket no longer has stays: while it may be read, or because it is lost there."""
         known = self.known.get(key)
-        if known is None or not is_data(key):
+        if known is None or not (is_data(key) or key in self._named):
             return False
         known.gone = known.gone or time.time()
-        return time.time() - known.gone < get_settings().retention_days * DAY_S
+        return key in self._named or time.time() - known.gone < get_settings().retention_days * DAY_S
 
     def _place(self, fetched: list[Stored], fetching: Path) -> None:
         for one in fetched:
@@ -182,7 +219,8 @@ class Mirror:
 def refresh(home: Home, within_s: float = 0.0) -> None:
     """Bring this machine's copy of a home on S3 up to what is recorded there, for people to read.
 
-    A catalogue that a run of this machine has in its hands is left alone: it is read as last published.
+    A catalogue that a run of this machine has in its hands is left alone: it is read as last published. So is all of
+    the home while another process copies, and a catalogue of which the bucket has lost the logs; both are warned of.
 
     Args:
         home: the home; there is nothing to do for a folder.
@@ -206,9 +244,18 @@ def refresh(home: Home, within_s: float = 0.0) -> None:
                         mirror.pull()
             except RunLocked:
                 continue
+            except TableDamaged as error:
+                _warn(f"{catalog} is read as it was: {error}")
         if unpublished(home):
             publish(home)
         looked.touch()
+
+
+def _warn(text: str) -> None:
+    """Say it once: servers look every few seconds."""
+    if text not in _told:
+        _told.add(text)
+        log.warning("%s", text)
 
 
 def fetch_reports(home: Home) -> None:

@@ -15,7 +15,7 @@ import logging
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -107,9 +107,14 @@ class Run:
 
     def vacuum(self, kind: str, hours: int, keep: list[int]) -> tuple[int, int]:
         """Delete a table's files that no version to keep needs; returns how many, and their bytes."""
-        removed = tables.vacuum(self.table(kind), hours, keep)
+        with self.deleting(self.table(kind)):
+            removed = tables.vacuum(self.table(kind), hours, keep)
         self._wrote(kind, tables.version(self.table(kind)))  # it says so in the log: a version with the same rows
         return removed
+
+    def deleting(self, folder: Path) -> AbstractContextManager[None]:
+        """Around what deletes files of a folder: of a home on S3, they are to go from the bucket, too."""
+        return nullcontext() if self.mirror is None else self.mirror.deleting(folder)
 
     def _wrote(self, kind: str, version: int | None) -> None:
         if version is not None and kind != "runs":  # which is read at its newest version, whatever runs have recorded
@@ -260,7 +265,8 @@ def _undo_what_was_not_recorded(run: Run) -> None:
         if kind != "runs":
             tables.restore(run.table(kind), run.versions.get(kind))
     _remove_but(run.home.reports / run.catalog, recorded_runs(run.home, run.catalog)["run_id"])
-    _remove_but(run.home.models(run.catalog), run.read("models")["version"])
+    with run.deleting(run.home.models(run.catalog)):
+        _remove_but(run.home.models(run.catalog), run.read("models")["version"])
     # Restoring makes a commit of its own: read at it from now on, the rows are the same.
     for kind in run.versions:
         now = tables.version(run.table(kind))

@@ -26,6 +26,9 @@ MOST_SMALL_FILES = 8
 
 HOURS_A_DAY = 24
 
+IN_COPY_ALONE = "is missing in the bucket; this machine still has its copy"
+PUT_BACK = "restore it from a backup"
+
 
 @dataclass(frozen=True)
 class Damage:
@@ -57,8 +60,8 @@ class Tidied:
 
 def check(home: Home, catalog: str) -> Checked:
     """Read every row of every table as last recorded, every file of every model against its digest, and the views."""
-    gone = lost(home, catalog)
     try:
+        gone = lost(home, catalog)
         versions = recorded(home, catalog)
         runs = tables.version(home.table(catalog, "runs"))
     except AisleError as error:
@@ -75,15 +78,15 @@ def check(home: Home, catalog: str) -> Checked:
             continue
         files, rows = files + len(logged), rows + sum(file.rows for file in logged)
         wrong = {file.path: what for file in logged if (what := _wrong_with(file, gone))}
-        damage += [Damage(str(file), what, "restore it from a backup") for file, what in wrong.items()]
-    models, found = _check_models(home, catalog)
+        damage += [Damage(str(file), what, PUT_BACK) for file, what in wrong.items()]
+    models, found = _check_models(home, catalog, gone)
     return Checked(len(versions), files, rows, models, [*damage, *found, *_check_views(home)])
 
 
 def _wrong_with(file: tables.LoggedFile, gone: set[Path]) -> str | None:
     """What is wrong with a Parquet file; every value of it is read."""
     if file.path in gone:
-        return "is missing in the bucket; this machine still has its copy"
+        return IN_COPY_ALONE
     if not file.path.is_file():
         return "is missing"
     if (size := file.path.stat().st_size) != file.bytes:
@@ -101,7 +104,7 @@ def _wrong_with(file: tables.LoggedFile, gone: set[Path]) -> str | None:
     return None if rows == file.rows else f"has {rows:,} rows, and was written with {file.rows:,}"
 
 
-def _check_models(home: Home, catalog: str) -> tuple[int, list[Damage]]:
+def _check_models(home: Home, catalog: str, gone: set[Path]) -> tuple[int, list[Damage]]:
     """How many models there are, and what is wrong with them."""
     try:
         events = registry.published(home, catalog)
@@ -111,6 +114,7 @@ def _check_models(home: Home, catalog: str) -> tuple[int, list[Damage]]:
     damage: list[Damage] = []
     for version, digest in trained.select("version", "digest").iter_rows():
         folder = home.models(catalog) / version
+        damage += [Damage(str(path), IN_COPY_ALONE, PUT_BACK) for path in sorted(gone) if folder in path.parents]
         try:
             if load(folder).digest != digest:
                 damage.append(Damage(str(folder), "is not the model that was registered", "restore it from a backup"))

@@ -31,6 +31,7 @@ class Working(Mirror):
         super().__init__(home, bucket, catalog)
         self._lease = lease
         self._before: set[str] = set()
+        self._deleted: set[str] = set()
 
     def begin(self) -> None:
         """Make the copy equal to the bucket, and sure that nobody else can record a run."""
@@ -67,7 +68,9 @@ class Working(Mirror):
 
         Raises:
             RunOvertaken: another run has come before.
+            TableDamaged: files of the copy have gone.
         """
+        self._refuse_losses()
         table = self.home.table(self.catalog, "runs")
         beside = self.home.staging(self.catalog) / "runs"
         shutil.rmtree(beside, ignore_errors=True)
@@ -91,7 +94,7 @@ class Working(Mirror):
             target.parent.mkdir(parents=True, exist_ok=True)
             last[key].replace(target)
         self.save()
-        self._delete_what_was_deleted("tables")
+        self._delete("tables")
 
     def _reports(self) -> dict[str, Path]:
         """Pages of this run that the bucket has not, or has otherwise."""
@@ -108,7 +111,8 @@ class Working(Mirror):
 
     def _put(self, files: dict[str, Path]) -> None:
         """Put files into the bucket: those that no log speaks of yet first, then commits in their order."""
-        self._delete_what_was_deleted("models")  # a model that a killed run left: this one's files take its names
+        self._refuse_losses()
+        self._delete("models")  # a model that a killed run left: this one's files take its names
         side_by_side(self._put_one, [(key, path) for key, path in files.items() if not is_log(key)])
         self._lease.renew()
         for key in sorted((key for key in files if is_log(key)), key=turn):
@@ -124,12 +128,32 @@ class Working(Mirror):
             etag = self.bucket.put(key, path, None if known is None else known.etag)
         self.note(key, etag, path)
 
-    def _delete_what_was_deleted(self, part: str) -> None:
-        """Delete from the bucket what this run has deleted from the copy."""
+    @contextmanager
+    def deleting(self, folder: Path) -> Iterator[None]:
+        """What goes from a folder of the copy meanwhile goes on purpose, and from the bucket, too: that alone does."""
+        before = set(folder.rglob("*"))
+        yield
+        gone = before - set(folder.rglob("*"))
+        self._deleted |= {path.relative_to(self.home.root).as_posix() for path in gone}
+
+    def _refuse_losses(self) -> None:
+        """Raise TableDamaged where something else has deleted files of the copy that this run goes by."""
         here = self.files()
-        deleted = [key for key in self.known if key.startswith(f"{part}/") and not is_log(key) and key not in here]
-        self.bucket.delete(deleted)
-        for key in deleted:
+        self._deleted -= here.keys()  # written anew since
+        lost = sorted(key for key in self.known if key not in here and key not in self._deleted)
+        if lost:
+            raise TableDamaged(
+                f"{len(lost)} file(s) of this machine's copy have gone during a run, the first is {lost[0]}",
+                where=str(self.home.root),
+                hint="see that nothing deletes files there; the bucket has them, and the next run fetches them. "
+                "Nothing of this run is seen: run the same command again",
+            )
+
+    def _delete(self, part: str) -> None:
+        """Delete from the bucket what this run has deleted from the copy on purpose."""
+        going = [key for key in self._deleted if key.startswith(f"{part}/") and key in self.known]
+        self.bucket.delete(going)
+        for key in going:
             del self.known[key]
         self.save()
 
