@@ -13,7 +13,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,9 @@ ATTEMPTS = 5
 
 COPYING_S = 24 * 3_600.0
 """Runs of this machine, and readers with nothing to read yet, wait so long for another's copying: it ends by itself."""
+
+READING_S = 2.0
+"""Readers with something to read wait so long: mostly there is nothing new, and whoever looks is done by then."""
 
 DAY_S = 24 * 3_600
 
@@ -234,7 +237,16 @@ def refresh(home: Home, within_s: float = 0.0) -> None:
         return
     home.prepare()
     bucket = Bucket(home.address)
-    with locked(home.lock("refresh"), wait_s=COPYING_S, what="copying from the bucket"):
+    is_readable = looked.exists() and home.database.is_file()
+    with ExitStack() as held:
+        try:
+            wait_s = READING_S if is_readable else COPYING_S
+            held.enter_context(locked(home.lock("refresh"), wait_s=wait_s, what="copying from the bucket"))
+        except RunLocked:
+            if not is_readable:
+                raise
+            _warn(f"another process is copying from {home.address}: until it is done, what it had before is read")
+            return
         check_home(bucket)
         for catalog in sorted({*home.catalogs(), *bucket.folders("tables")}):
             try:
