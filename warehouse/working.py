@@ -140,7 +140,8 @@ class Working(Mirror):
         """Raise TableDamaged where something else has deleted files of the copy that this run goes by."""
         here = self.files()
         self._deleted -= here.keys()  # written anew since
-        lost = sorted(key for key in self.known if key not in here and key not in self._deleted)
+        copied = {key for key in self.known if not key.startswith("reports/")}  # which are put there alone
+        lost = sorted(copied - here.keys() - self._deleted)
         if lost:
             raise TableDamaged(
                 f"{len(lost)} file(s) of this machine's copy have gone during a run, the first is {lost[0]}",
