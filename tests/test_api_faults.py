@@ -70,7 +70,7 @@ class Faulty:
     def __init__(self) -> None:
         self.go_on = threading.Event()
 
-    def answer(self, products: Sequence[dict[str, Any]], *, reasons: bool = True) -> Answers:
+    def answer(self, products: Sequence[dict[str, Any]], *, reasons: bool = True) -> Answers:  # noqa: ARG002 - a model's
         titles = [product["title"] for product in products]
         if "panic" in titles:
             raise Panic
