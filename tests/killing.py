@@ -1,9 +1,9 @@
 """Flows in processes of their own that are killed: at a named point, or at any moment.
 
 The processes are forked from a server that has everything imported, so that one costs what its work costs. The points
-are found by running a flow once to its end: the start and end of every step, every commit (before, while its rows are
-written, after), what is written of an artifact, each publish (built, renamed), and what goes to the bucket of a home on
-S3, and comes from it.
+are found by running a flow once to its end: the start and end of every step, every commit (before, when
+its file is in place, after), what is written of an artifact, each publish (built, renamed), and what goes to the bucket
+of a home on S3, and comes from it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -107,11 +107,8 @@ class Points:
         self._around(warehouse.working.Working, "_put_one", lambda _, file: _what_is_put(file[0]))
         self._around(warehouse.bucket.Bucket, "put", lambda _, key, *__: f"send {_what_is_put(key)}")
         self._around(warehouse.bucket.Bucket, "delete", lambda *_: "delete")
-        write, add = deltalake.write_deltalake, deltalake.transaction.AddAction
+        add = deltalake.transaction.AddAction
         renamed = warehouse.publish.Published
-
-        def watched_write(path: Path, rows: Any, **how: Any) -> None:
-            write(path, self._batches(f"commit {path.name}: rows written", rows), **how)
 
         def watched_add(name: str, *facts: Any) -> Any:
             self.reach("commit: file moved")
@@ -123,7 +120,6 @@ class Points:
             return renamed(*facts)
 
         self._around(warehouse.tables, "_write", lambda path, *_: f"commit {path.name}")
-        deltalake.write_deltalake = watched_write  # type: ignore[assignment]
         deltalake.transaction.AddAction = watched_add  # type: ignore[assignment, misc]
         warehouse.publish.Published = watched_rename  # type: ignore[assignment, misc]
 
@@ -140,15 +136,6 @@ class Points:
             return result
 
         setattr(module, name, watched)
-
-    def _batches(self, name: str, rows: Any) -> Any:
-        import pyarrow as pa
-
-        def told() -> Iterator[Any]:
-            yield from rows.to_batches()
-            self.reach(name)
-
-        return pa.RecordBatchReader.from_batches(rows.schema, told())
 
 
 def _what_is_put(key: str) -> str:

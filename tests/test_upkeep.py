@@ -24,7 +24,7 @@ from warehouse import tables
 from warehouse.home import get_home
 from warehouse.publish import publish
 from warehouse.query import query
-from warehouse.recorded import recorded
+from warehouse.recorded import readable, recorded
 from warehouse.runs import open_run
 from warehouse.upkeep import MOST_SMALL_FILES
 
@@ -34,6 +34,9 @@ A_WEEK_AND_MORE = 8 * 86_400
 
 
 pytestmark = pytest.mark.usefixtures("shelves")
+
+
+OPEN = (*VIEWS, "runs", "models", "policy", "drift", "labels", "review_queue")
 
 
 def shown(then: datetime | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -117,9 +120,11 @@ def test_what_was_published_last_stays_whatever_is_tidied(
     for day in range(DAYS):
         store_day(day)
     with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as reader:
+        before = {view: reader.execute(f"SELECT * FROM {view} ORDER BY ALL").fetchall() for view in OPEN}
         code, told = maintained(aisle)
         assert (code, told["compacted"]["products"]["after"]) == (0, 1)
-        assert reader.execute("SELECT count(title) FROM products").fetchone() == (DAYS + 1,)
+        assert told["compacted"]["runs"]["after"] == 1
+        assert before == {view: reader.execute(f"SELECT * FROM {view} ORDER BY ALL").fetchall() for view in OPEN}
 
 
 @pytest.mark.parametrize(
@@ -163,13 +168,36 @@ def spoil(file: Path) -> None:
     file.write_bytes(raw)
 
 
+def flip(file: Path) -> None:
+    """One bit of what is stored."""
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 3] ^= 1
+    file.write_bytes(raw)
+
+
+@pytest.mark.parametrize("kind", ["products", "state", "rejects", "runs"])
+def test_a_flipped_bit_is_found_in_what_was_written_together(home: Path, aisle: Any, kind: str) -> None:
+    for day in range(DAYS):
+        store_day(day)
+    assert maintained(aisle)[1]["compacted"][kind]["after"] == 1
+    assert maintained(aisle)[1]["damage"] == []
+    path = get_home().table("shelf", kind)
+    together = max(tables.logged(path, readable(get_home(), "shelf")[kind]), key=lambda file: file.rows).path
+    flip(together)
+    code, told = maintained(aisle)
+    assert code == 1
+    assert [(one["where"], "sha256 differs" in one["what"]) for one in told["damage"]] == [(str(together), True)]
+
+
 @pytest.mark.parametrize(
     ("which", "damage", "said"),
     [
         ("table", lose, "is missing"),
         ("table", cut, "was written with"),
         ("table", spoil, "sha256 differs"),
-        ("small table", spoil, "cannot be read"),
+        ("small table", spoil, "sha256 differs"),
+        ("small table", flip, "sha256 differs"),
+        ("runs", flip, "sha256 differs"),
         ("log", cut, "cannot be opened"),
         ("model", lose, "is missing"),
         ("model", spoil, "sha256 differs"),
@@ -184,6 +212,7 @@ def test_damage_is_found_and_nothing_is_touched(
     damaged = {
         "table": lambda: newest(tables_of / "scores"),
         "small table": lambda: newest(tables_of / "policy"),
+        "runs": lambda: newest(tables_of / "runs"),
         "log": lambda: max((tables_of / "scores" / "_delta_log").glob("*.json")),
         "model": lambda: home / "models" / "demo" / "v1" / "intercept.npy",
     }[which]()

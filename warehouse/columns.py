@@ -211,5 +211,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "tables": pl.String,
         # sha256 of the files that it read.
         "source_digest": pl.String,
+        # sha256 of the files that its compaction wrote, as JSON by kind/name; others have it in their names.
+        "digests": pl.String,
     },
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
+from core.errors import TableDamaged
 from warehouse.columns import COLUMNS
 from warehouse.delta_log import files, unusable, version
 from warehouse.home import naming_disk_errors
@@ -61,9 +63,13 @@ class LoggedFile:
 
     @property
     def sha256(self) -> str | None:
-        """Its digest when it was written; None for the small ones that deltalake itself wrote."""
-        last = self.path.stem.rpartition("-")[2]
-        return last if len(last) == SHA256_CHARS else None
+        """Its digest when it was written, from its name; None for what compaction wrote: runs record those."""
+        return _named_digest(self.path)
+
+
+def _named_digest(path: Path) -> str | None:
+    last = path.stem.rpartition("-")[2]
+    return last if len(last) == SHA256_CHARS else None
 
 
 def empty(kind: str) -> pl.DataFrame:
@@ -96,11 +102,13 @@ def _write(path: Path, data: pl.DataFrame | Path, mode: Literal["append", "overw
         if isinstance(data, Path):
             _commit_file(path, data, mode)
         else:
-            from deltalake import write_deltalake
-
-            schema_mode = "merge" if mode == "append" else "overwrite"
-            how: dict[str, Any] = {"mode": mode, "schema_mode": schema_mode, "configuration": _CONFIGURATION}
-            write_deltalake(path, data.to_arrow(), writer_properties=_writer(), **how)
+            path.mkdir(parents=True, exist_ok=True)
+            part = path / f"{secrets.token_hex(8)}.part"
+            try:
+                data.write_parquet(part, compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
+                _commit_file(path, part, mode)
+            finally:
+                part.unlink(missing_ok=True)
     return _open(path).version()
 
 
@@ -198,7 +206,22 @@ def scan(path: Path, at: int | None) -> pl.LazyFrame | None:
 
 
 def read(path: Path, kind: str, at: int | None) -> pl.DataFrame:
-    """All rows of a small table at a version, in its declared columns."""
+    """All rows of a small table at a version, in its declared columns.
+
+    Raises:
+        TableDamaged: a file is not the one that was written. Polars may end the process over such a one.
+    """
+    for file in [] if at is None else map(Path, files(path, at)):
+        try:
+            whole = _named_digest(file) in {None, sha256(file)}
+        except OSError as error:
+            raise unusable(path, at, error) from error
+        if not whole:
+            raise TableDamaged(
+                "is not the file that was written: its sha256 differs",
+                where=str(file),
+                hint="restore it from a backup; what was published before is still there to read",
+            )
     lazy = scan(path, at)
     return empty(kind) if lazy is None else conform(lazy.collect(), kind)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,8 +18,9 @@ from warehouse import registry, tables
 from warehouse.home import Home
 from warehouse.mirror import lost
 from warehouse.query import query
-from warehouse.recorded import recorded, recorded_runs, versions_of
+from warehouse.recorded import readable, recorded_runs, versions_of
 from warehouse.runs import Run
+from warehouse.spill import sweep
 from warehouse.statements import quoted
 
 MOST_SMALL_FILES = 8
@@ -62,11 +64,10 @@ def check(home: Home, catalog: str) -> Checked:
     """Read every row of every table as last recorded, every file of every model against its digest, and the views."""
     try:
         gone = lost(home, catalog)
-        versions = recorded(home, catalog)
-        runs = tables.version(home.table(catalog, "runs"))
+        versions = readable(home, catalog)
+        digests = _recorded_digests(home, catalog)
     except AisleError as error:
         return Checked(damage=[_damage(error, str(home.table(catalog, "runs")))])
-    versions |= {} if runs is None else {"runs": runs}
     files = rows = 0
     damage: list[Damage] = []
     for kind, at in versions.items():
@@ -77,22 +78,39 @@ def check(home: Home, catalog: str) -> Checked:
             damage.append(_damage(error, str(path)))
             continue
         files, rows = files + len(logged), rows + sum(file.rows for file in logged)
-        wrong = {file.path: what for file in logged if (what := _wrong_with(file, gone))}
+        wrong = {
+            file.path: what
+            for file in logged
+            if (what := _wrong_with(file, gone, digests.get(f"{kind}/{file.path.name}")))
+        }
         damage += [Damage(str(file), what, PUT_BACK) for file, what in wrong.items()]
-    models, found = _check_models(home, catalog, gone)
+    whole = not any(one.where.startswith(str(home.table(catalog, "models"))) for one in damage)
+    models, found = _check_models(home, catalog, gone) if whole else (0, [])
     return Checked(len(versions), files, rows, models, [*damage, *found, *_check_views(home)])
 
 
-def _wrong_with(file: tables.LoggedFile, gone: set[Path]) -> str | None:
-    """What is wrong with a Parquet file; every value of it is read."""
+def _recorded_digests(home: Home, catalog: str) -> dict[str, str]:
+    """sha256 of the files that compaction wrote, by kind/name."""
+    recorded = recorded_runs(home, catalog)["digests"].drop_nulls()
+    return {name: digest for text in recorded for name, digest in json.loads(text).items()}
+
+
+def _wrong_with(file: tables.LoggedFile, gone: set[Path], recorded: str | None) -> str | None:
+    """What is wrong with a Parquet file; every value of it is read.
+
+    Args:
+        file: as its table's log has it.
+        gone: files that the bucket has lost.
+        recorded: its sha256, where that is not in its name.
+    """
     if file.path in gone:
         return IN_COPY_ALONE
     if not file.path.is_file():
         return "is missing"
     if (size := file.path.stat().st_size) != file.bytes:
         return f"has {size:,} bytes, and was written with {file.bytes:,}"
-    if file.sha256 not in {None, tables.sha256(file.path)}:
-        return "is not the file that was written: its sha256 differs from that in its name"
+    if (file.sha256 or recorded) not in {None, tables.sha256(file.path)}:
+        return "is not the file that was written: its sha256 differs"
     # A sum over a hash of whole rows: a count alone would be taken from the file's own summary.
     sql = f"SELECT count(*), sum(hash(stored)) FROM read_parquet({quoted(str(file.path))}) AS stored"
     try:
@@ -139,14 +157,18 @@ def tidy(run: Run) -> Tidied:
     """Write small files together, and delete what no run needs that was recorded within the retention.
 
     The versions of the last run before that time stay too: they were current when it began. So does what people read
-    through warehouse.duckdb, whenever they opened it since.
+    through warehouse.duckdb, whenever they opened it since, and what is published now even without any retention.
     """
     settings = get_settings()
+    sweep(run.home)
+    runs = tables.version(run.table("runs"))  # which people read, until this run is published
     compacted, deleted = {}, {}
     for kind in [*run.versions, "runs"]:
         if _has_many_small_files(run, kind):
             compacted[kind] = run.compact(kind)
     keep = _needed(run, datetime.now(UTC) - timedelta(days=settings.retention_days))
+    if runs is not None:
+        keep["runs"] = [runs]
     for kind in [*run.versions, "runs"]:
         files, size = run.vacuum(kind, settings.retention_days * HOURS_A_DAY, keep.get(kind, []))
         if files:
