@@ -68,7 +68,7 @@ def read_file(job: FileJob) -> FileRead:
             found.columns = _profile(batch.frame.head(PROFILED_ROWS), spec)
         decided = decide(frame, spec)
         found.sample.add(frame)
-        rejects = stage.rejects_of(job.file.name, batch.rejects, decided.rejects)
+        rejects = stage.rejects_of(job.file.name, batch.rejects, decided.rejects, frame)
         unread = unread_numbers(batch.frame, frame, spec)
         remembered = to_remember(batch.frame, spec, [decided.warned, *unread.values()])
         stage.write(decided.good, rejects, remembered, batch.known)

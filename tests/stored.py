@@ -78,8 +78,15 @@ def stage(run: Run, rows: list[Row], *, bad: int = 0) -> list[Staged]:
             "source_row": [len(rows) + 1 + i for i in range(bad)],
             "raw": ["{"] * bad,
             "reasons": [["not JSON"]] * bad,
+            "product_id": [None] * bad,
         },
-        schema={"source_file": pl.String, "source_row": pl.Int64, "raw": pl.String, "reasons": pl.List(pl.String)},
+        schema={
+            "source_file": pl.String,
+            "source_row": pl.Int64,
+            "raw": pl.String,
+            "reasons": pl.List(pl.String),
+            "product_id": pl.String,
+        },
     )
     Stage(staged_folder(run), 0).write(frame(rows), rejects)
     return [Staged("shelf.jsonl", len(rows) + bad, bad, {})]

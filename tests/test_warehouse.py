@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from core.errors import (
     UnknownModel,
 )
 from core.settings import get_settings
-from tests.stored import LengthModel, crown, frame, ingest, models, night, score, spec
+from tests.stored import LengthModel, crown, frame, ingest, models, night, score, spec, stage
 from warehouse.home import get_home
 from warehouse.ingest import Stage, Staged, staged_folder, store
 from warehouse.publish import publish
@@ -146,6 +147,25 @@ def test_a_snapshot_removes_what_vanished_and_refuses_when_too_much_did(home: Pa
     with pytest.raises(SourceShrunk, match="max_vanished"), open_run("shelf", "ingest", ["d"]) as run:
         ingest(run, ROWS[2:3], declared=whole)
     assert recorded(get_home(), "shelf") == before
+
+
+def test_a_product_whose_row_is_rejected_is_not_gone_from_a_snapshot(home: Path) -> None:
+    whole = spec(load="snapshot", max_vanished=0.5)
+    with open_run("shelf", "ingest", ["a"]) as run:
+        ingest(run, [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "cards", "Toys")], declared=whole)
+    with open_run("shelf", "ingest", ["b"]) as run:
+        staged = stage(run, [("2", "ball", "Toys")])
+        bad = frame([("1", "too long", None)]).with_columns(source_row=pl.lit(2, pl.Int64), raw=pl.lit("{}"))
+        refused = bad.select("source_file", "source_row", "raw", reasons=pl.concat_list(pl.lit("is too long")))
+        unread = refused.clear().drop("source_file")
+        Stage(staged_folder(run), 0).write(bad.clear(), Stage.rejects_of("shelf.jsonl", unread, refused, bad))
+        store(run, whole, [replace(staged[0], read=2, rejected=1)])
+    assert run.counts["removed"] == 1
+    assert ask("SELECT product_id, title FROM products ORDER BY 1") == [
+        {"product_id": "1", "title": "abacus"},
+        {"product_id": "2", "title": "ball"},
+    ]
+    assert ask("SELECT bool_and(balanced) AS all FROM conservation") == [{"all": True}]
 
 
 def test_a_run_that_fails_leaves_the_warehouse_as_it_was(home: Path) -> None:

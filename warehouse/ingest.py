@@ -72,7 +72,7 @@ class Stage:
 
         Args:
             good: products.
-            rejects: rows that are none.
+            rejects: rows that are none, and the product_id of those that have one.
             remembered: LINES by which products of this batch are to be known again.
             known: LINES that are known.
         """
@@ -93,11 +93,12 @@ class Stage:
                 rejects.write_parquet(out, compression="zstd")
 
     @staticmethod
-    def rejects_of(file: str, unreadable: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
-        """Rows that could not be read and rows that the rules refused, as one frame in the source's order."""
+    def rejects_of(file: str, unreadable: pl.DataFrame, refused: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:
+        """Rows that could not be read or that the rules refused, in the source's order, with the ids of `products`."""
         columns = ["source_file", "source_row", "raw", "reasons"]
         both = [unreadable.with_columns(pl.lit(file).alias("source_file")).select(columns), refused.select(columns)]
-        return pl.concat(both).sort("source_row")
+        ids = products.select("source_row", "product_id")
+        return pl.concat(both).sort("source_row").join(ids, on="source_row", how="left", maintain_order="left")
 
 
 def staged_folder(run: Run) -> Path:
@@ -208,6 +209,9 @@ def _resolve(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection,
         shape = ", ".join(name for name in kinds if name not in {"seq", "run_id", "stored_at"})
         order = ", ".join(f"NULL::BIGINT AS {name}" for name in ("n", *LINE_DIGEST))
         connection.execute(f"CREATE VIEW staged AS SELECT {shape}, {order} FROM products WHERE false")
+    refused = sorted(folder.glob("rejects-*.parquet"))
+    rows = _parquet(refused) if refused else "(SELECT NULL::VARCHAR AS product_id WHERE false)"
+    connection.execute(f"CREATE VIEW refused AS SELECT product_id FROM {rows}")
     connection.execute("SET VARIABLE first_seq = (SELECT coalesce(max(seq), 0) + 1 FROM products)")
     connection.execute(statement("resolve"))
     connection.execute(statement("vanished") if spec.load == "snapshot" else _EMPTY_VANISHED)
