@@ -12,13 +12,14 @@ import pytest
 
 from core.errors import NothingPublished, NotKept, UnknownRun, UsageError
 from core.settings import get_settings
-from tests.stored import LengthModel, crown, ingest, models, night, score, spec
+from tasks.plan_scoring import plan_scoring
+from tasks.store_scores import store_scores
+from tests.stored import LengthModel, crown, ingest, models, night, score
 from warehouse import scoring
 from warehouse.home import get_home
 from warehouse.past import end_of_run, moment
 from warehouse.query import query
 from warehouse.runs import Run, open_run
-from warehouse.scoring import Window
 
 ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None)]
 VIEWS = ("products", "predictions", "predictions_history", "models", "runs", "conservation", "policy", "rejects")
@@ -147,15 +148,17 @@ def test_a_rollback_brings_the_answers_back_at_once(home: Path, aisle: Any) -> N
     assert asked("SELECT bool_and(balanced) FROM conservation") == [(True,)]
 
 
-def backfill(version: str, window: Window, model: LengthModel) -> tuple[Run, scoring.Plan]:
+def backfill(
+    version: str, since: datetime | None, until: datetime | None, model: LengthModel
+) -> tuple[Run, scoring.Plan]:
+    """What the flow does, with a model whose answers are known."""
     with open_run("shelf", "score") as run:
-        record = models.get(run.home, run.catalog, run.read("models"), version)
-        champion = models.champion(run)
-        assert champion is not None
-        plan = scoring.plan(run, record, spec(), window, replaces=version == champion.version)
+        plan = plan_scoring(
+            run.run_id, version, *(None if time is None else time.isoformat() for time in (since, until))
+        )
         for part in plan.partitions:
-            scoring.score_partition(part, model, record, run.run_id)
-        scoring.store(run, plan)
+            scoring.score_partition(part, model, plan.model, run.run_id)
+        store_scores(run.run_id, plan)
     return run, plan
 
 
@@ -170,7 +173,7 @@ def test_a_backfill_scores_what_was_stored_then_in_every_form_and_leaves_current
         models.overrule(run, "rolled_back", "v1", "v2 is a challenger here")
     before = asked("SELECT * FROM predictions ORDER BY ALL"), asked("SELECT * FROM conservation ORDER BY ALL")
     model = LengthModel()
-    run, plan = backfill("v2", Window(since, until), model)
+    run, plan = backfill("v2", since, until, model)
     assert sorted(model.asked) == ["a longer ball", "new"]
     assert (plan.todo, plan.reused) == (2, 0)
     assert asked("SELECT product_id FROM predictions_history WHERE model_version = 'v2' ORDER BY 1") == [("2",), ("4",)]
@@ -178,7 +181,7 @@ def test_a_backfill_scores_what_was_stored_then_in_every_form_and_leaves_current
     assert all(row[-1] for row in asked("SELECT * FROM conservation"))
     assert asked(f"SELECT scored, model_version FROM runs WHERE run_id = '{run.run_id}'") == [(2, "v2")]
     again = LengthModel()
-    _, plan = backfill("v2", Window(since, until), again)
+    _, plan = backfill("v2", since, until, again)
     assert (plan.todo, plan.reused, again.asked) == (0, 2, [])
 
 
@@ -191,7 +194,7 @@ def test_a_backfill_of_the_champion_becomes_current_where_the_product_is(home: P
     with open_run("shelf", "train") as run:
         crown(run, "v2", "digest-2")
     model = LengthModel()
-    backfill("v2", Window(since, until), model)
+    backfill("v2", since, until, model)
     assert sorted(model.asked) == ["a longer ball", "abacus", "ball", "what?"]
     assert asked("SELECT product_id, model_version FROM predictions ORDER BY 1") == [
         ("1", "v2"),
@@ -201,6 +204,20 @@ def test_a_backfill_of_the_champion_becomes_current_where_the_product_is(home: P
     ]
     assert asked("SELECT count(*), count(DISTINCT product_id) FROM predictions") == [(4, 4)]
     assert asked("SELECT bool_and(balanced) FROM conservation") == [(True,)]
+
+
+@pytest.mark.parametrize(
+    ("ends", "asked_for"), [("since", ["later"]), ("until", ["abacus", "ball", "what?"]), ("both", [])]
+)
+def test_a_window_may_be_open_at_one_end(home: Path, ends: str, asked_for: list[str]) -> None:
+    night(ROWS)
+    middle = datetime.now(UTC)
+    night([("5", "later", "Toys")])
+    with open_run("shelf", "train") as run:
+        crown(run, "v2", "digest-2")
+    model = LengthModel()
+    backfill("v2", None if ends == "until" else middle, None if ends == "since" else middle, model)
+    assert sorted(model.asked) == asked_for
 
 
 @pytest.mark.parametrize(
