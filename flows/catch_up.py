@@ -12,7 +12,7 @@ from tasks.results import CatchUpResult
 
 @flow(name="catch up", flow_run_name=run_name, task_runner=task_runner())
 def catch_up(catalog: str, source: list[str]) -> CatchUpResult:
-    """Ingest the files of `source` one after another; those that a recorded run has read are passed over.
+    """Ingest the files of `source` one after another; the first ones are passed over as far as runs have read them.
 
     Killed, it goes on where it was: what had been recorded stays, and the file that was being read is read again.
     """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import polars as pl
 
 from catalogs import registry
 from catalogs.sources import resolve
@@ -24,7 +27,9 @@ class Batches:
 
 @step("list batches")
 def list_batches(catalog: str, source: list[str]) -> Batches:
-    """Tell files that a recorded run has read, byte for byte, from those that are still to be read.
+    """Tell files that were read in this order, byte for byte and by these names, from those that are still to be read.
+
+    From the first that was not, all are to be read: each may say again what an earlier one took back.
 
     Raises:
         UsageError: an address; files are looked at before they are read.
@@ -35,14 +40,21 @@ def list_batches(catalog: str, source: list[str]) -> Batches:
             where=far[0],
             hint="fetch it first, or leave out --in-order",
         )
-    runs = recorded_runs(get_home(), catalog)
-    known = dict(runs.select("source_digest", "run_id").drop_nulls().iter_rows())
-    todo: list[str] = []
+    read = _files_read(catalog)
+    files = resolve(source, registry.load(catalog), Path())
     done: dict[str, str] = {}
-    for file in resolve(source, registry.load(catalog), Path()):
-        digest = digest_of([file])
-        if digest in known:
-            done[file.name] = known[digest]
-        else:
-            todo.append(str(file.path))
-    return Batches(todo, done)
+    for file in files:
+        this = (file.path.name, digest_of([file]))
+        run = next((run for *known, run in read if tuple(known) == this), None)
+        if run is None:
+            break
+        done[file.name] = run
+    return Batches([str(file.path) for file in files[len(done) :]], done)
+
+
+def _files_read(catalog: str) -> Iterator[tuple[str, str, str]]:
+    """Name and sha256 of each file that was read alone, and the run that has read it; in the order of the runs."""
+    runs = recorded_runs(get_home(), catalog).unique("run_id", keep="last", maintain_order=True)
+    known = runs.filter(pl.col("source").list.len() == 1, pl.col("source_digest").is_not_null())
+    for [source], digest, run in known.select("source", "source_digest", "run_id").iter_rows():
+        yield Path(source).name, digest, run

@@ -126,3 +126,32 @@ def test_a_correction_is_stored_and_scores_again_only_what_the_model_reads(
     assert asked("SELECT price FROM products WHERE product_id = 'S2'") == [(12.5,)]
     assert asked("SELECT count(*) FROM predictions_history") == [(302,)]
     assert asked("SELECT count(*), bool_and(balanced) FROM conservation") == [(3, True)]
+
+
+def price(folder: Path, name: str, value: float) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"sku,title,price,maker,category\nS1,boots,{value},Acme,Shoes\n")
+    return folder
+
+
+def test_a_dated_file_that_says_again_what_an_earlier_one_said_is_news(
+    home: Path, tmp_path: Path, catalogs: Path, aisle: Any
+) -> None:
+    shutil.copy(SHELVES / "shop.toml", catalogs)
+    days = tmp_path / "days"
+
+    def taken() -> tuple[list[str], float]:
+        code, out, told = aisle("ingest", "shop", str(days), "--in-order", "--json")
+        assert code == 0, told
+        [(now,)] = asked("SELECT price FROM products")
+        return [Path(name).name for name in json.loads(out)["done"]], now
+
+    price(days, "day-1.csv", 9.0)
+    assert aisle("ingest", "shop", str(days / "day-1.csv"))[0] == 0
+    price(days, "day-3.csv", 9.0)
+    assert taken() == (["day-1.csv"], 9.0)
+    price(days, "day-2.csv", 8.0)
+    assert taken() == (["day-1.csv"], 9.0), "a late file, and again the one behind it"
+    price(days, "day-4.csv", 8.0)
+    assert taken() == (["day-1.csv", "day-2.csv", "day-3.csv"], 8.0)
+    assert taken() == (["day-1.csv", "day-2.csv", "day-3.csv", "day-4.csv"], 8.0)

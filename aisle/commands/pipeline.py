@@ -36,8 +36,8 @@ def ingest(
     """Store what is new or different in a source.
 
     Every row is counted: stored, unchanged, repeated or rejected. Rejected ones are kept with their reasons.
-    All files are one run, which happens whole or not at all; with --in-order each is one, and those that a run has
-    read before are passed over.
+    All files are one run, which happens whole or not at all; with --in-order each is one, and the first ones are passed
+    over as far as runs have read them in this order.
     """
     require(catalog)
     running.prepare()
