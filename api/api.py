@@ -89,7 +89,7 @@ async def _refused(request: Request, error: Exception) -> Response:
         refusal = error
     else:
         refusal = _of_routing(request, error)
-    return problems.response(refusal, exchange.request_id)
+    return problems.response(refusal, request.scope)
 
 
 def _of_routing(request: Request, error: Exception) -> HTTPException:

@@ -59,26 +59,29 @@ class Guard:
         """Let a request through, or answer it with a problem document."""
         if scope["type"] == "http" and scope["path"] not in OPEN:
             try:
-                client = self._client(scope)
-                if self.rate is not None:
-                    self.rate.spend(client)
+                self._spend(self._client(scope))
             except HTTPException as refusal:
-                await response(refusal, exchange_of(scope).request_id)(scope, receive, send)
+                await response(refusal, scope)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+    def _spend(self, client: str) -> None:
+        if self.rate is not None:
+            self.rate.spend(client)
 
     def _client(self, scope: Scope) -> str:
         """Who asks: the digest of a key, or an address where no key is needed."""
         if self.keys:
-            given = _given_key(scope)
-            digest = _digest(given)
-            if digest in self.keys:  # digests are compared, so the time it takes tells nothing of a key
-                return digest
+            given = _given_keys(scope)
+            for digest in map(_digest, given):
+                if digest in self.keys:  # digests are compared, so the time it takes tells nothing of a key
+                    return digest
+            self._spend(exchange_of(scope).client)  # guessing is no way to ask more often
             detail = "this key is not known" if given else "a key is needed"
             hint = "send one as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
             raise Refusal(401, detail, hint=hint, headers={"WWW-Authenticate": "Bearer"})
         server = scope.get("server")
-        if self.open or server is None or is_loopback(server[0]):
+        if self.open or (server is not None and is_loopback(server[0])):
             return exchange_of(scope).client
         raise Refusal(
             401,
@@ -163,13 +166,15 @@ def is_loopback(host: str) -> bool:
     return bool((mapped or address).is_loopback)
 
 
-def _given_key(scope: Scope) -> bytes:
+def _given_keys(scope: Scope) -> list[bytes]:
+    """What may be a key: a gateway may add its own `Authorization` to a client's `X-API-Key`."""
+    given = []
     for name, value in scope["headers"]:
         if name == b"x-api-key":
-            return bytes(value).strip()
+            given.append(bytes(value).strip())
         if name == b"authorization" and bytes(value[:7]).lower() == b"bearer ":
-            return bytes(value[7:]).strip()
-    return b""
+            given.append(bytes(value[7:]).strip())
+    return [key for key in given if key]
 
 
 def _digest(key: bytes) -> str:

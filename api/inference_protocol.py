@@ -6,23 +6,18 @@ confidence, decision and runner-up. https://github.com/open-inference/open-infer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException
 
-from api.bodies import JsonRequest
+from api.bodies import contract_route
 from api.champions import Champion
-from api.exchange import exchange_of
 from api.operations import version as own_version
-from api.problems import BodyRefusal, FieldProblem, Refusal, document, invalid, of_validation, pointer_to
+from api.problems import FieldProblem, Refusal, invalid, pointer_to
 from api.products import Steps, check_number
 from api.service import service_of
 
@@ -41,26 +36,6 @@ EXAMPLE: dict[str, Any] = {
         {"name": "price", "shape": [2], "datatype": "FP64", "data": [9.5, 24.9]},
     ],
 }
-
-
-class ProtocolRoute(APIRoute):
-    """A route whose problem documents also carry `error`, which the protocol asks for, and say 400 of a bad body."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            try:
-                return await handler(JsonRequest(request.scope, request.receive))
-            except (RequestValidationError, BodyRefusal) as error:
-                refusal: HTTPException = of_validation(error) if isinstance(error, RequestValidationError) else error
-                refusal.status_code = 400
-            except HTTPException as error:
-                refusal = error
-            said = document(refusal, exchange_of(request.scope).request_id)
-            return _json({"error": refusal.detail, **said}, refusal.status_code, refusal.headers)
-
-        return handle
 
 
 class Tensor(BaseModel):
@@ -136,7 +111,9 @@ _BAD_BODY: dict[int | str, dict[str, Any]] = {
     400: {"model": ProtocolError, "description": "The body is not an inference request that this model can answer."}
 }
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=ProtocolRoute, strict_content_type=False)
+router = APIRouter(
+    prefix="/v2", tags=["open inference protocol"], route_class=contract_route(400), strict_content_type=False
+)
 Name = Annotated[str, Path(description="Name of a catalogue.", examples=["demo"])]
 Version = Annotated[str, Path(description="Version of its champion.", examples=["v1"])]
 
@@ -302,5 +279,5 @@ def _tensor_problem(tensor: Tensor, rows: int) -> tuple[str, str] | None:
     return None
 
 
-def _json(content: Any, status: int = 200, headers: Any = None) -> Response:
-    return Response(orjson.dumps(content), status, headers=dict(headers or {}), media_type="application/json")
+def _json(content: Any) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from api.bodies import refuse_compressed, size_parsed
 from api.champions import Champion
 from api.exchange import exchange_of
 from api.problems import FieldProblem, Refusal, document, invalid, pointer_to, response
@@ -35,22 +36,31 @@ _MIB = 1 << 20
 BATCH_LINES = 1_000
 BATCH_BYTES = 2 * _MIB
 HELD_BYTES = 4 * _MIB
-"""What a stream counts for among the bodies held: a batch of lines, parsed."""
+"""What a stream counts for among the bodies held: a batch of lines, parsed. A line that takes more counts by itself."""
 
 PAUSE_S = 0.02
 """A client that sends nothing for so long gets the answers to what it has sent."""
 
 
 def stream(request: Request, service: Service, champion: Champion, *, reasons: bool) -> Response:
-    """The response that answers a stream of products with a stream of answers."""
+    """The response that answers a stream of products with a stream of answers.
+
+    Raises:
+        BodyRefusal: 415, it is compressed.
+    """
+    refuse_compressed(request)
     return _Stream(request, service, champion, reasons)
 
 
 @dataclass(frozen=True)
 class _Line:
     number: int
-    text: bytes
-    too_long: bool = False
+    text: bytes = b""
+    refusal: HTTPException | None = None
+
+    @property
+    def size(self) -> int:
+        return size_parsed(self.text)
 
 
 class _Stream(Response):
@@ -66,8 +76,7 @@ class _Stream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.exchange.catalog = self.champion.record.catalog
-        self.service.held.take(HELD_BYTES)
-        self.exchange.held_bytes += HELD_BYTES
+        self._hold(HELD_BYTES)
         spool = Spool()
         producing = asyncio.create_task(self._produce(spool))
         producing.add_done_callback(lambda _: spool.changed.set())
@@ -77,7 +86,7 @@ class _Stream(Response):
             if not spool.ever:
                 producing.result()
                 nothing = invalid([FieldProblem(pointer="", detail="holds no product")])
-                await response(nothing, self.exchange.request_id)(scope, receive, send)
+                await response(nothing, scope)(scope, receive, send)
                 return
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await self._send(spool, producing, send)
@@ -103,6 +112,7 @@ class _Stream(Response):
         try:
             async for lines in self._batches():
                 spool.write(await self._answers(lines))
+                self._hold(HELD_BYTES)
                 self.exchange.sending.put_off()
                 while spool.full:
                     await spool.wait()
@@ -119,7 +129,7 @@ class _Stream(Response):
         async for line in self._lines():
             if line is not None:
                 lines.append(line)
-                size += len(line.text)
+                size += line.size
             if len(lines) >= BATCH_LINES or size >= BATCH_BYTES or (line is None and lines):
                 yield lines
                 lines, size = [], 0
@@ -128,27 +138,52 @@ class _Stream(Response):
 
     async def _lines(self) -> AsyncIterator[_Line | None]:
         """Every line that is not blank; None where the client pauses, perhaps to wait for what it has asked so far."""
-        most = self.service.settings.api_max_body_mib * _MIB
-        rest = b""
-        number = 0
+        begun = bytearray()  # of the line that has not ended yet
+        number = 1
         skipping = False
         async for chunk in self._chunks():
             if chunk is None:
                 yield None
                 continue
-            *complete, rest = (rest + chunk).split(b"\n")
-            for text in complete:
+            *ends, more = chunk.split(b"\n")
+            for end in ends:
+                begun += end
+                if begun.strip() and not skipping:
+                    yield self._line(number, begun)
+                begun.clear()
                 number += 1
-                if text.strip() and not skipping:
-                    yield _Line(number, text)
                 skipping = False
-            if len(rest) > most and not skipping:
-                yield _Line(number + 1, b"", too_long=True)
-                skipping = True
             if skipping:
-                rest = b""
-        if rest.strip():
-            yield _Line(number + 1, rest)
+                continue
+            begun += more
+            refusal = self._no_room(len(begun), len(begun))
+            if refusal is not None:
+                yield _Line(number, refusal=refusal)
+                begun.clear()
+                skipping = True
+        if begun.strip():
+            yield self._line(number, begun)
+
+    def _line(self, number: int, text: bytearray) -> _Line:
+        refusal = self._no_room(len(text), size_parsed(text))
+        return _Line(number, bytes(text)) if refusal is None else _Line(number, refusal=refusal)
+
+    def _no_room(self, length: int, size: int) -> HTTPException | None:
+        """Why a line is not taken that is so long as text, and takes so many bytes; else they are held."""
+        most = self.service.settings.api_max_body_mib
+        if length > most * _MIB:
+            return Refusal(413, f"the line is longer than {most} MiB")
+        if size > self.service.held.most - HELD_BYTES:
+            return Refusal(413, "the line holds too many values")
+        try:
+            if size > _MIB:
+                self._hold(HELD_BYTES + size)
+        except Refusal as refusal:
+            return refusal
+        return None
+
+    def _hold(self, size: int) -> None:
+        self.service.held.hold(self.exchange, size)
 
     async def _chunks(self) -> AsyncIterator[bytes | None]:
         """The body as it arrives; None where nothing more is there for the moment."""
@@ -190,11 +225,11 @@ class _Stream(Response):
         placed = dict(zip(numbers, answered, strict=True)) | refused
         return b"".join(placed[line.number] for line in lines)
 
-    def _problem(self, line: _Line, products: list[dict[str, Any]]) -> Refusal | None:
+    def _problem(self, line: _Line, products: list[dict[str, Any]]) -> HTTPException | None:
         """Why a line cannot be answered; otherwise its product joins the others."""
         settings = self.service.settings
-        if line.too_long:
-            return Refusal(413, f"the line is longer than {settings.api_max_body_mib} MiB")
+        if line.refusal is not None:
+            return line.refusal
         try:
             product = orjson.loads(line.text)
         except orjson.JSONDecodeError as error:

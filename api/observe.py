@@ -57,7 +57,7 @@ class Observed:
             await self._answer(exchange, scope, receive, named)
         finally:
             metrics.IN_PROGRESS.dec()
-            self.held.give_back(exchange.held_bytes)
+            self.held.hold(exchange, 0)
             _note(exchange, scope)
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +73,7 @@ class Observed:
                 raise  # half of an answer has gone out: only closing the connection tells the client
             hint = "try again; if it stays, send the request id to whoever runs this service"
             refusal = Refusal(500, "something went wrong that is not the request's fault", hint=hint)
-            await response(refusal, exchange.request_id)(scope, receive, send)
+            await response(refusal, scope)(scope, receive, send)
 
 
 def _note(exchange: Exchange, scope: Scope) -> None:

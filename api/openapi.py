@@ -52,7 +52,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         _add_shapes(made)
         for path, operations in made["paths"].items():
             for operation in operations.values():
-                _settle_statuses(operation, guarded=path not in OPEN)
+                _settle_statuses(operation, path)
         for route in app.routes:
             if isinstance(route, APIRoute):
                 _name(made, route)
@@ -82,12 +82,13 @@ def _add_shapes(made: dict[str, Any]) -> None:
     }
 
 
-def _settle_statuses(operation: dict[str, Any], *, guarded: bool) -> None:
+def _settle_statuses(operation: dict[str, Any], path: str) -> None:
+    guarded = path not in OPEN
     statuses = operation["responses"]
     automatic = statuses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
     if automatic.get("$ref", "").endswith("HTTPValidationError"):
         del statuses["422"]
-    for status, text in documented(_ANYWHERE).items():
+    for status, text in documented(_ANYWHERE, path).items():
         if guarded or status == 500:
             statuses.setdefault(str(status), text)
     if guarded:

@@ -11,7 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
+from api.exchange import exchange_of
 from core.errors import (
     AisleError,
     ArtifactDamaged,
@@ -214,13 +216,23 @@ def document(refusal: HTTPException, request_id: str | None = None) -> dict[str,
     return said
 
 
-def response(refusal: HTTPException, request_id: str | None) -> Response:
-    """The problem document of a refusal, as a response."""
-    content = orjson.dumps(document(refusal, request_id))
-    return Response(content, refusal.status_code, headers=dict(refusal.headers or {}), media_type=MEDIA_TYPE)
+def response(refusal: HTTPException, scope: Scope) -> Response:
+    """The problem document of a refusal, as a response to a request."""
+    said = document(refusal, exchange_of(scope).request_id)
+    media_type = MEDIA_TYPE
+    if of_protocol(scope["path"]):
+        said, media_type = {"error": refusal.detail, **said}, "application/json"
+    headers = dict(refusal.headers or {})
+    return Response(orjson.dumps(said), refusal.status_code, headers=headers, media_type=media_type)
 
 
-def documented(why: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+def of_protocol(path: str) -> bool:
+    """Whether a path is one of the Open Inference Protocol, which wants its errors as JSON with `error`."""
+    return path == "/v2" or path.startswith("/v2/")
+
+
+def documented(why: dict[int, str], path: str = "") -> dict[int | str, dict[str, Any]]:
     """Statuses that a route answers with a problem document, for the OpenAPI document."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {status: {"description": text, "content": {MEDIA_TYPE: {"schema": schema}}} for status, text in why.items()}
+    media_type, shape = ("application/json", "ProtocolError") if of_protocol(path) else (MEDIA_TYPE, "Problem")
+    content = {media_type: {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
+    return {status: {"description": text, "content": content} for status, text in why.items()}

@@ -35,19 +35,19 @@ class Spool:
         self._read = self._to_read = self._written = 0
 
     @property
-    def held(self) -> int:
+    def size(self) -> int:
         """What its files hold: what waits, and what was read of the file that is being read."""
         return self._to_read + self._written
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits."""
-        return self.held == 0
+        return self.size == 0
 
     @property
     def full(self) -> bool:
         """Whether its client has to read before more is written."""
-        return Spool.all_bytes > MOST_BYTES and self.held > IN_MEMORY
+        return Spool.all_bytes > MOST_BYTES and self.size > IN_MEMORY
 
     def write(self, data: bytes) -> None:
         """Put something last."""
@@ -80,6 +80,6 @@ class Spool:
 
     def close(self) -> None:
         """Give its files back."""
-        Spool.all_bytes -= self.held
+        Spool.all_bytes -= self.size
         self._reading.close()
         self._writing.close()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,9 +20,12 @@ from starlette.types import Message
 from api.answers import Answers
 from api.api import create_app
 from api.champions import FEW, Champion, Champions
+from api.exchange import Exchange
+from api.guard import Guard
 from api.predictor import Predictor
+from api.sending import Sending
 from core.settings import Settings
-from tests.api_server import living_in, shared_home
+from tests.api_server import PROJECT, living_in, shared_home
 from warehouse.home import get_home
 
 
@@ -70,7 +76,8 @@ class Faulty:
     def __init__(self) -> None:
         self.go_on = threading.Event()
 
-    def answer(self, products: Sequence[dict[str, Any]], *, reasons: bool = True) -> Answers:  # noqa: ARG002 - a model's
+    def answer(self, products: Sequence[dict[str, Any]], *, reasons: bool) -> Answers:
+        assert reasons
         titles = [product["title"] for product in products]
         if "panic" in titles:
             raise Panic
@@ -106,22 +113,85 @@ def test_a_panic_of_a_library_fails_the_request_that_met_it_and_no_other(rows: i
     asyncio.run(ask())
 
 
-def test_a_panic_of_a_library_is_answered_with_a_problem_document(home: Path):
-    app, sent = create_app(Settings()), []
+def asked(settings: Settings, path: str, body: bytes | type[BaseException] = b"", **scope: Any) -> tuple[int, Any]:
+    """Status and JSON of an answer to a request, as a server hands it on."""
+    app, sent = create_app(settings), []
 
     async def send(message: Message) -> None:
         sent.append(message)
 
     async def receive() -> Message:
-        raise Panic
+        if not isinstance(body, bytes):
+            raise body
+        return {"type": "http.request", "body": body}
 
-    scope = {
+    given = {
         "type": "http",
         "method": "POST",
-        "path": "/v1/categorize",
+        "path": path,
         "query_string": b"",
         "headers": [(b"content-type", b"application/json")],
         "server": ("127.0.0.1", 80),
+        **scope,
     }
-    asyncio.run(app(scope, receive, send))
-    assert sent[0]["status"] == orjson.loads(sent[1]["body"])["status"] == 500
+    asyncio.run(app(given, receive, send))
+    return sent[0]["status"], orjson.loads(sent[1]["body"])
+
+
+def test_a_worker_that_died_leaves_nothing_in_progress(tmp_path: Path):
+    told = []
+    for what in ("metrics.IN_PROGRESS.inc()", "metrics.IN_PROGRESS.inc(); print(metrics.exposed().decode())"):
+        script = f"from api import metrics; {what}"
+        env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", script]
+        told.append(subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=True).stdout)
+    assert "aisle_http_requests_in_progress 1.0" in told[1]
+
+
+KEY = "a-key-of-enough-characters"
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/nothing", "/v2/models/demo/infer"])
+def test_every_error_of_the_inference_protocol_has_what_it_asks_for(home: Path, path: str):
+    for settings, status in ((Settings(api_keys=KEY), 401), (Settings(), 503 if path.endswith("infer") else 405)):
+        got, said = asked(settings, path, b'{"inputs":[{"name":"title","shape":[1],"datatype":"BYTES","data":["a"]}]}')
+        assert got == said["status"] == (404 if status == 405 and path.endswith("nothing") else status)
+        assert said["error"] == said["detail"]
+
+
+def test_a_panic_of_a_library_is_answered_with_a_problem_document(home: Path):
+    status, said = asked(Settings(), "/v1/categorize", Panic)
+    assert status == said["status"] == 500
+
+
+def test_a_body_of_countless_small_values_is_refused_before_it_fills_the_memory(home: Path):
+    small = b'{"title":"oak","x":[' + b",".join([b"[]"] * 2_000_000) + b"]}"
+    status, said = asked(Settings(), "/v1/main_cat", small)
+    assert (status, said["detail"]) == (413, "the body holds too many values")
+
+
+@pytest.mark.parametrize("server", [None, ("/run/aisle.sock", None)])
+def test_a_socket_file_is_no_loopback(home: Path, server: Any):
+    for settings, status in ((Settings(), 401), (Settings(api_open=True), 200)):
+        assert asked(settings, "/v1/catalogs", method="GET", server=server)[0] == status
+
+
+def test_a_key_counts_in_either_header_and_wrong_ones_are_rated(home: Path):
+    settings = Settings(api_keys=KEY, api_rate_per_s=3)
+    both = [(b"authorization", b"Bearer of-the-gateway"), (b"x-api-key", KEY.encode())]
+    for headers in (both, both[::-1]):
+        assert asked(settings, "/v1/catalogs", method="GET", headers=headers)[0] == 200
+    guard = Guard(create_app(settings), settings)
+    statuses = []
+
+    async def send(message: Message) -> None:
+        statuses.append(message.get("status"))
+
+    async def guess() -> None:
+        for number in range(5):
+            scope = {"type": "http", "path": "/v1/catalogs", "headers": [(b"x-api-key", b"guess-%d" % number)]}
+            Exchange.begin(scope, Sending(send, 1))
+            await guard(scope, None, send)
+
+    asyncio.run(guess())
+    assert statuses[::2] == [401, 401, 401, 429, 429]

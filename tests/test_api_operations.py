@@ -305,6 +305,8 @@ def test_limits_are_answered_with_problem_documents(strict: Server):
 def test_a_compressed_body_is_refused(strict: Server):
     answer = strict.client.post(PATH, content=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 415
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/x-ndjson"}
+    assert strict.client.post(PATH, content=b"\x1f\x8b", headers=headers).status_code == 415
 
 
 def test_a_body_that_does_not_arrive_is_given_up_while_others_are_served(strict: Server):

@@ -127,7 +127,7 @@ def test_answers_that_wait_take_no_more_room_than_they_need():
     for number in range(100):  # a client that is always a little behind
         spool.write(str(number).encode().rjust(MIB))
         assert len(spool.read(MIB)) == MIB
-        assert spool.bytes <= 10 * MIB
+        assert spool.size <= 10 * MIB
     rest = b"".join(iter(lambda: b"" if spool.empty else spool.read(MIB), b""))
     assert [int(rest[start : start + MIB]) for start in range(0, 4 * MIB, MIB)] == [96, 97, 98, 99]
     assert Spool.all_bytes == before
