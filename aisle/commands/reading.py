@@ -113,18 +113,29 @@ def report(
         typer.launch(index.as_uri())
 
 
-def publish(as_json_: Json = False) -> None:
+def publish(
+    s3: Annotated[
+        bool,
+        typer.Option("--s3", help="Also write warehouse-s3.sql: the same views over the files in the bucket."),
+    ] = False,
+    as_json_: Json = False,
+) -> None:
     """Rebuild warehouse.duckdb from the tables.
 
     Every run does it by itself. It is needed after AISLE_HOME was moved or restored.
     """
     from warehouse.home import get_home
     from warehouse.publish import publish as publish_home
+    from warehouse.s3_views import write_s3_views
 
-    published = publish_home(get_home())
+    home = get_home()
+    published = publish_home(home)
+    script = {"s3_views": str(write_s3_views(home))} if s3 else {}
     if as_json_:
-        emit(as_json({"path": str(published.path), "catalogs": published.catalogs, "views": published.views}))
+        emit(as_json({"path": str(published.path), "catalogs": published.catalogs, "views": published.views, **script}))
         return
+    if s3:
+        emit(f"wrote {script['s3_views']}")
     emit(f"published {published.path}")
     emit(facts([("catalogues", ", ".join(published.catalogs) or "none yet"), ("views", ", ".join(published.views))]))
 
