@@ -31,7 +31,7 @@ IMPORTED = ("flows.nightly", "tests.killing", *_LOADED_LATE)
 PATIENCE_S = 120.0
 
 Words = list[Any]
-"""A flow's name and its arguments."""
+"""A flow's name and its arguments, or `aisle` and those of a command."""
 
 _SEEN = {
     "products": "SELECT count(*), sum(hash(product_id, row_hash)) FROM products {own}",
@@ -43,6 +43,9 @@ _SEEN = {
     "models": "SELECT model_version, status FROM models {own} ORDER BY ALL",
     "runs": "SELECT flow, read, stored, scored FROM runs {own} ORDER BY ALL",
     "conservation": "SELECT * EXCLUDE (run_id) FROM conservation {own} ORDER BY ALL",
+    "trials": "SELECT count(*) FROM trials {own}",
+    "labels": "SELECT count(*) FROM labels {own}",
+    "policy": "SELECT model_version, label, threshold, review_all FROM policy {own} ORDER BY ALL",
     "drift": "SELECT count(*) FROM drift {own}",
 }
 """What tells two states of the warehouse apart, and is the same whenever the same was done."""
@@ -228,6 +231,12 @@ def _call(name: str, *arguments: Any) -> None:
         from warehouse.publish import publish
 
         publish(get_home())
+        return
+    if name == "aisle":
+        from aisle.cli import run
+
+        if code := run(arguments):
+            raise RuntimeError(f"exit code {code}")
         return
     flow = getattr(importlib.import_module(f"flows.{name}"), name)
     flow.fn(*arguments)
