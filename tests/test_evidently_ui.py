@@ -80,7 +80,7 @@ def test_a_night_that_is_recorded_twice_is_shown_once(shelves: Path, tmp_path: P
             drift_page.write(run.reports, result, catalog="shelf", run_id=run.run_id, model_version="v1")
     recorded = recorded_runs(get_home(), "shelf")["run_id"].to_list()
     assert len(recorded) == 4
-    assert workspace.gather(tmp_path / "workspace", get_home().reports, {"shelf": recorded}, 2) == ({"shelf": 2}, [])
+    assert workspace.gather(tmp_path / "workspace", get_home().reports, {"shelf": recorded}, 10) == ({"shelf": 2}, [])
 
 
 @pytest.mark.slow
