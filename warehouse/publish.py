@@ -18,7 +18,7 @@ from core.errors import TableDamaged
 from warehouse import columns, tables
 from warehouse.home import Home, naming_disk_errors, write_atomically
 from warehouse.locks import locked
-from warehouse.recorded import readable
+from warehouse.recorded import readable, recorded_runs
 from warehouse.statements import column, quoted, select, view
 
 log = logging.getLogger("aisle.publish")
@@ -178,6 +178,8 @@ def refuse_if_forgotten(home: Home, catalog: str, versions: Mapping[str, int]) -
     Without its runs nothing says what may be read, and a new run would take all of it for what a killed one left.
     """
     if versions or not home.database.is_file() or catalog not in home.catalogs():
+        return
+    if recorded_runs(home, catalog).height:  # none of which has written anything yet
         return
     try:
         with duckdb.connect(str(home.database), read_only=True) as connection:
