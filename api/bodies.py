@@ -178,7 +178,8 @@ async def _read(request: Request) -> bytes:
         raise Refusal(CLIENT_LEFT, "the client left before its body had arrived") from None
     size = size_parsed(body)
     if size > held.most:
-        raise BodyRefusal(413, "the body holds too many values", hint="send fewer products at a time")
+        few = f"send at most {settings.api_max_products:,} products at a time, and of them what the catalogue reads"
+        raise BodyRefusal(413, "the body holds too many values", hint=few)
     held.hold(exchange, size)
     return bytes(body)
 

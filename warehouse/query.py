@@ -44,9 +44,14 @@ def connect(home: Home) -> duckdb.DuckDBPyConnection:
     database = published(home)
     connection = reader(home)
     try:
-        with naming_sql_errors(str(database)):
+        try:
             # Attached, not opened: what is set here would hold for every connection of this process to that file.
             connection.execute(f"ATTACH {quoted(str(database))} AS warehouse (READ_ONLY)")
+        except duckdb.Error as error:
+            said = _first_lines(error).replace(str(home.root), "AISLE_HOME")  # clients of the API are told, too
+            hint = "run `aisle publish`, which writes it anew from the tables"
+            what = f"what was published cannot be opened: {said}"
+            raise QueryRefused(what, where=str(database), hint=hint) from error
         connection.execute("USE warehouse")
         _confine(connection, home)
     except BaseException:
