@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -184,7 +185,10 @@ def test_a_million_products(server: Server, route: Route):
     body, one = route.many
     written = (body % ",".join([one] * 1_000_000)).encode()
     said = refused(post(server, route, written), route, 413)
-    assert ("too many values" if len(written) <= 16 << 20 else "16 MiB") in said["detail"]
+    if len(written) > 16 << 20:
+        assert "16 MiB" in said["detail"]
+    else:  # what would take too much memory is not even counted
+        assert re.search("too many values|1,000,000 products", said["detail"])
 
 
 def test_a_tensor_is_blamed_at_its_own_place(server: Server):
