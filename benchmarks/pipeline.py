@@ -185,13 +185,13 @@ def publish() -> Work:
     return work
 
 
-def train(catalog: str, recipe: str) -> Work:
+def train(catalog: str, recipe: str, overrides: dict[str, str] | None = None) -> Work:
     """`aisle train`: vectorise, fit, calibrate, evaluate on the hold-out, write the artifact and the report."""
     _ready()
     from flows.train import train as flow
 
     def work() -> dict[str, Any]:
-        result = flow.fn(catalog, recipe, promote=True)
+        result = flow.fn(catalog, recipe, overrides, promote=True)
         metrics = result.metrics
         rows = result.rows + result.holdout_rows
         return {

@@ -54,6 +54,7 @@ class KnownLines:
 
     Attributes:
         path: a (2, lines) array of int64 in numpy's format, LINE_DIGEST sorted by its first part; None: there are none.
+            Where it is not to be seen no line is known, which is always right, and only slower.
         key: as `line_key`.
         first: whether no file is read before this one. A line without a label means the label that its product has,
             and a file before it may change that: there, it is known only behind a line with a label.
@@ -92,7 +93,10 @@ class KnownLines:
     @cached_property
     def _lines(self) -> NDArray[np.int64]:
         none: NDArray[np.int64] = np.empty((2, 0), np.int64)
-        return none if self.path is None else np.load(self.path, mmap_mode="r")
+        try:
+            return none if self.path is None else np.load(self.path, mmap_mode="r")
+        except FileNotFoundError:  # on another machine; if that one shares no disk, its staged rows will be missed
+            return none
 
 
 def to_remember(rows: pl.DataFrame, spec: CatalogSpec, told: Iterable[pl.Series]) -> pl.DataFrame:

@@ -49,8 +49,8 @@ Block: TypeAlias = sp.csr_matrix | Product
 class Design:
     """Blocks side by side, and the rows of them that count.
 
-    They stay apart, and are put together a batch at a time: that takes a few percent of a fit, and all at once it would
-    take the memory of a second matrix (2 GB for a million products), which nothing else in a training asks for.
+    They stay apart, and are put together a batch at a time: all at once would take the memory of a second matrix, which
+    nothing else in a training asks for.
 
     Attributes:
         blocks: all of the same number of rows.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 
@@ -25,6 +28,21 @@ def products(catalog: str, path: Path) -> tuple[CatalogSpec, pl.DataFrame]:
             for batch in readers.read(file, spec, 50_000)
         ]
     return spec, pl.concat(frames)
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """The generated shop's products as they stand in a file, gzipped or not, without its broken lines; of a repeated id
+    the last one, as it is stored."""
+    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    found = {}
+    for line in text.splitlines():
+        try:
+            product = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(product, dict) and isinstance(product.get("id"), str):
+            found[product["id"]] = product
+    return list(found.values())
 
 
 @lru_cache(maxsize=2)

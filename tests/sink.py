@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.web import answering
 
 PATH = "/hook/s3cr3t-t0ken"
 """Where it listens: webhooks carry their token in the path."""
@@ -60,11 +61,6 @@ def listening() -> Iterator[Sink]:
         def log_request(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    sink.address = f"http://127.0.0.1:{server.server_address[1]}{PATH}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with answering(Handler) as address:
+        sink.address = f"{address}{PATH}"
         yield sink
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -59,6 +59,7 @@ PROMISED = {
     ],
     "training": [
         "Aisle linear-fast",
+        "Aisle linear-fast, 5 epochs",
         "Aisle linear",
         "plain: words + bigrams",
         "plain: words",

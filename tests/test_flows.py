@@ -6,9 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import polars as pl
@@ -37,6 +36,7 @@ from flows.tune import tune
 from tasks.split_rows import Split
 from tests.conftest import PROJECT
 from tests.products import shop
+from tests.web import answering
 from warehouse.home import get_home
 from warehouse.query import query
 from warehouse.registry import published_champion
@@ -217,13 +217,8 @@ def test_a_bad_source_leaves_the_warehouse_as_it_was(
 
 def test_a_source_may_be_an_address(home: Path, tmp_path: Path, day: str) -> None:
     """Two addresses that differ in their query only are two files."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=Path(day).parent))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_address[1]}/{Path(day).name}"
-    try:
-        result = ingest.fn("demo", [f"{address}?day=1", f"{address}?day=2"])
-    finally:
-        server.shutdown()
+    with answering(partial(SimpleHTTPRequestHandler, directory=Path(day).parent)) as address:
+        result = ingest.fn("demo", [f"{address}/{Path(day).name}?day={number}" for number in (1, 2)])
     here = ingest.fn("demo", [day])
     assert result.rows["read"] == 2 * here.rows["read"]
     assert here.rows["stored"] == 0

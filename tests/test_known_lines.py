@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalogs.known_lines import KnownLines
 from core.settings import get_settings
 from tasks.find_source import find_source
 from tasks.read_file import read_file
@@ -147,6 +148,13 @@ def test_an_unchanged_product_in_a_line_that_is_written_differently_is_known_the
     store([*plain(), *spaced], small_batches)
     assert known([*plain(), *spaced], small_batches) == len(MORE)
     assert query(get_home(), "SELECT sum(stored) FROM runs").rows == [(PLAIN + len(MORE),)]
+
+
+def test_a_worker_that_does_not_see_what_is_known_reads_every_line(tmp_path: Path) -> None:
+    KnownLines.write(tmp_path / "known.npy", KnownLines(None, b"key", first=True).look_up(MORE))
+    for name, found in (("known.npy", True), ("elsewhere.npy", False)):
+        looked_up = KnownLines(str(tmp_path / name), b"key", first=True).look_up(MORE[:3])
+        assert looked_up["known"].to_list() == [found] * 3
 
 
 def test_whoever_was_warned_of_is_warned_of_again(small_batches: Path) -> None:

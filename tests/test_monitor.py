@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from flows.nightly import nightly
 from flows.score import score
 from flows.train import train
 from tasks.monitor_results import MonitorResult
+from tests.products import records
 from warehouse.home import get_home
 from warehouse.publish import publish
 from warehouse.query import query
@@ -81,18 +81,9 @@ def declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 def broken(source: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
     """The same file with every product changed, under new ids."""
     path = Path(source)
-    opened = gzip.open if path.name.endswith(".gz") else open
-    lines = []
-    with opened(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            try:
-                product = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(product, dict) and isinstance(product.get("id"), str):
-                lines.append(json.dumps(change(product | {"id": f"N{product['id']}"})))
+    changed = [change(product | {"id": f"N{product['id']}"}) for product in records(path)]
     out = path.with_name("broken.jsonl")
-    out.write_text("\n".join(lines), encoding="utf-8")
+    out.write_text("\n".join(map(json.dumps, changed)), encoding="utf-8")
     return str(out)
 
 

@@ -6,7 +6,6 @@ import http.server
 import json
 import random
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from core.errors import HomeNewer, HomeUnusable, TableDamaged
 from core.settings import get_settings
 from tests.s3 import Machines
 from tests.stored import SHELVES, LengthModel, crown, ingest, night, score
+from tests.web import answering
 from warehouse.home import get_home
 from warehouse.query import query
 from warehouse.runs import open_run
@@ -256,13 +256,8 @@ def behind(server: str, spoil: Callable[[str, dict[str, str]], str]) -> Iterator
 
     for method in ("GET", "PUT", "POST", "DELETE", "HEAD"):
         setattr(Passing, f"do_{method}", Passing.answer)
-    passing = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Passing)
-    threading.Thread(target=passing.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{passing.server_port}"
-    finally:
-        passing.shutdown()
-        passing.server_close()
+    with answering(Passing) as address:
+        yield address
 
 
 def test_faults_that_pass_are_passed_over(machines: Machines, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.test_packaging import lock
+from tests.web import answering
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -55,13 +55,8 @@ def osv(flawed: str | None, asked: set[str]) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1/query"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(Answers) as address:
+        yield f"{address}/v1/query"
 
 
 def audit(address: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import http.server
-import threading
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from core.errors import (
 )
 from tests.reading import SHOP, Read, lines, refused
 from tests.s3 import serving
+from tests.web import answering
 
 
 def test_folders_and_globs_are_sorted_and_lists_keep_their_order(write, tmp_path):
@@ -70,11 +70,8 @@ def web(tmp_path):
             else:
                 super().do_GET()
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with answering(partial(Quiet, directory=str(folder))) as address:
+        yield folder, address
 
 
 def test_an_address_is_streamed_and_read(web, tmp_path, home):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from flows.nightly import nightly
 from flows.score import score
 from flows.train import train
 from tests.commands import ROWS
+from tests.products import records
 from warehouse import watched
 from warehouse.home import get_home
 from warehouse.publish import publish
@@ -58,20 +58,6 @@ def written(tmp_path: Path) -> Callable[[list[dict[str, Any]]], str]:
     return write
 
 
-def products_of(file: Path) -> list[dict[str, Any]]:
-    """Products of a file, without its broken lines; of a repeated id the last one, as it is stored."""
-    found = {}
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            try:
-                product = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(product, dict) and isinstance(product.get("id"), str):
-                found[product["id"]] = product
-    return list(found.values())
-
-
 @contextmanager
 def looking() -> Iterator[Run]:
     """A run that reads what was recorded, and writes nothing."""
@@ -90,7 +76,7 @@ def test_a_text_that_was_taught_is_not_new_under_another_id(
 ) -> None:
     """A shop that renumbers its products brings nothing in that the model has not learnt."""
     spec = registry.load("demo")
-    ingest.fn("demo", [written([product | {"id": f"again-{product['id']}"} for product in products_of(opened)])])
+    ingest.fn("demo", [written([product | {"id": f"again-{product['id']}"} for product in records(opened)])])
     score.fn("demo")
     with looking() as run:
         model = need_champion(run)
@@ -111,7 +97,7 @@ def test_an_answer_counts_where_it_is_the_models_own(
     opened: Path, tmp_path: Path, written: Callable[[list[dict[str, Any]]], str]
 ) -> None:
     spec = registry.load("demo")
-    ingest.fn("demo", [written(products_of(demo.generate(tmp_path, 100, day=90)))])
+    ingest.fn("demo", [written(records(demo.generate(tmp_path, 100, day=90)))])
     score.fn("demo")
     train.fn("demo", promote=True)
     with looking() as run:
@@ -136,7 +122,7 @@ def test_small_nights_are_looked_at_together(
     opened: Path, tmp_path: Path, written: Callable[[list[dict[str, Any]]], str]
 ) -> None:
     least = registry.load("demo").drift.min_rows
-    new = products_of(demo.generate(tmp_path, ROWS, day=90))
+    new = records(demo.generate(tmp_path, ROWS, day=90))
     first = nightly.fn("demo", [written(new[: least // 2])])
     assert first.drift["arrivals"]["drifted"] is None
     assert f"current rows, and a verdict needs {least} on each side" in first.drift["arrivals"]["summary"]
