@@ -83,7 +83,7 @@ class Champion:
             versions = pl.Series("model_version", [self.record.version] * len(products))
             kept = answers.drop("label", "label_path", "confidence")
             return Answers(kept.hstack([frame["product_id"], *decided, versions]))
-        rows = [product_of(product, self.spec) for product in products]
+        rows = [product_of(product, self.spec, digests=False) for product in products]
         said_rows = self.model.predict_rows(rows, reasons=reasons)
         return Answers([self._answer(row["product_id"], one) for row, one in zip(rows, said_rows, strict=True)])
 

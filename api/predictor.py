@@ -32,6 +32,7 @@ class _Waiting:
     products: Products
     reasons: bool
     chars: int
+    until: float
     answer: asyncio.Future[Answers]
 
 
@@ -57,11 +58,11 @@ class Predictor:
         """
         chars = INLINE_CHARS if len(products) > FEW else _text_chars(products)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                if chars < INLINE_CHARS:
-                    answers = await self._together(champion, products, chars, reasons)
-                else:
-                    work = partial(champion.answer, products, reasons=reasons)
+            if chars < INLINE_CHARS:
+                answers = await self._together(champion, products, chars, reasons)
+            else:
+                work = partial(champion.answer, products, reasons=reasons)
+                async with asyncio.timeout(self._timeout_s):
                     answers = await asyncio.get_running_loop().run_in_executor(self._pool, work)
         except TimeoutError:
             hint = "send fewer products at a time, or try again later"
@@ -76,7 +77,7 @@ class Predictor:
 
     async def _together(self, champion: Champion, products: Products, chars: int, reasons: bool) -> Answers:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(champion, products, reasons, chars, loop.create_future())
+        waiting = _Waiting(champion, products, reasons, chars, loop.time() + self._timeout_s, loop.create_future())
         self._waiting.append(waiting)
         if not self._busy:
             self._busy = True
@@ -95,8 +96,12 @@ class Predictor:
         """The longest run of waiting requests that can be answered together; those that gave up are passed over."""
         batch: list[_Waiting] = []
         rows = chars = 0
+        now = asyncio.get_running_loop().time()
         for taken, waiting in enumerate(self._waiting):
             if waiting.answer.done():
+                continue
+            if waiting.until < now:  # a timer for each would cost a request more than its place in the queue
+                waiting.answer.set_exception(TimeoutError())
                 continue
             rows += len(waiting.products)
             chars += waiting.chars

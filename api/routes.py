@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 
 from api import ndjson
 from api.bodies import JsonRequest, content_type
@@ -20,7 +22,25 @@ from core.errors import AisleError, did_you_mean
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/catalogs", tags=["catalogues"])
+
+class PlainRoute(APIRoute):
+    """A route that has FastAPI read its query where there is one: doing so takes a tenth of a small request."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers a request."""
+        with_query = super().get_route_handler()
+        endpoint = self.endpoint
+
+        async def handle(request: Request) -> Response:
+            if request.scope["query_string"]:
+                return await with_query(request)
+            answer: Response = await endpoint(request, **request.path_params)
+            return answer
+
+        return handle
+
+
+router = APIRouter(route_class=PlainRoute, prefix="/v1/catalogs", tags=["catalogues"])
 
 Name = Annotated[str, Path(description="Name of a catalogue.", examples=["demo"])]
 NO_CATALOG = {404: "There is no catalogue of that name."}

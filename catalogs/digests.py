@@ -20,7 +20,7 @@ from catalogs.product import FEATURE_HASH, KNOWN_PATH, PRODUCT_ID, ROW_HASH, TEX
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
 
-__all__ = ["add_digests", "text_hashes", "with_digests", "with_product_id", "with_row_hash"]
+__all__ = ["add_digests", "add_product_id", "text_hashes", "with_digests", "with_product_id", "with_row_hash"]
 
 # Between values, between the entries of a list, and for "no value": no normalised value can hold them.
 _VALUE_END, _ENTRY_END, _NO_VALUE = "\x1f", "\x1e", "\x00"
@@ -61,12 +61,21 @@ def with_row_hash(frame: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
 
 def add_digests(product: dict[str, Any], spec: CatalogSpec) -> None:
     """`with_digests` of a single product, in place."""
-    text = " ".join(product[name] for name in spec.text_fields if product[name] is not None)
-    product[TEXT_HASH] = _text_digest(_FOLD.sub(" ", lowered(text)).strip().encode())
+    product[TEXT_HASH] = _text_hash(product, spec)
     product[FEATURE_HASH] = _full_digest(_shape(spec).encode() + _joined(product, spec.field_names))
     if spec.id is None:
         product[PRODUCT_ID] = product[TEXT_HASH]
     product[ROW_HASH] = _full_digest(_joined(product, _stored(spec)))
+
+
+def add_product_id(product: dict[str, Any], spec: CatalogSpec) -> None:
+    """`with_product_id` of a single product of a catalogue without an id column, in place."""
+    product[PRODUCT_ID] = _text_hash(product, spec)
+
+
+def _text_hash(product: Mapping[str, Any], spec: CatalogSpec) -> str:
+    text = " ".join(product[name] for name in spec.text_fields if product[name] is not None)
+    return _text_digest(_FOLD.sub(" ", lowered(text)).strip().encode())
 
 
 def _shape(spec: CatalogSpec) -> str:

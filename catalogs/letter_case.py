@@ -8,10 +8,10 @@ import polars as pl
 
 __all__ = ["LATIN", "lowered"]
 
-# Below U+0250, and on the dashes, quotes, bullets and currency signs of shops, Python and Rust agree on lower case and
-# on what is a letter, character by character (a test goes through all of them). Elsewhere their Unicode versions may
-# differ, so other texts always go through Polars.
-LATIN = re.compile("[\x00-\u024f\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2122]*")
+# Below U+0250, on the dashes, quotes, bullets and currency signs of shops, and on what stands for a broken character,
+# Python and Rust agree on lower case and on what is a letter, character by character (a test goes through all of them).
+# Elsewhere their Unicode versions may differ, so other texts always go through Polars.
+LATIN = re.compile("[\x00-\u024f\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2122\ufffd]*")
 
 
 def lowered(text: str) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from catalogs.digests import add_digests
+from catalogs.digests import add_digests, add_product_id
 from catalogs.numbers import number
 from catalogs.product import KNOWN_PATH, PRODUCT_ID
 from catalogs.values import as_texts, encodable
@@ -26,8 +26,14 @@ CONTROL = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]"
 _CONTROL = re.compile(CONTROL)
 
 
-def product_of(record: Mapping[str, Any], spec: CatalogSpec) -> dict[str, Any]:
-    """One parsed JSON object as a canonical product, digests included, without source and raw."""
+def product_of(record: Mapping[str, Any], spec: CatalogSpec, *, digests: bool = True) -> dict[str, Any]:
+    """One parsed JSON object as a canonical product, without source and raw.
+
+    Args:
+        record: the object.
+        spec: the catalogue.
+        digests: whether it is to have them; a product that is only asked about needs none.
+    """
     keep = {column: _token(_text(record.get(column))) for column in spec.keep}
     product: dict[str, Any] = {
         PRODUCT_ID: None if spec.id is None else _token(_text(record.get(spec.id))),
@@ -35,7 +41,10 @@ def product_of(record: Mapping[str, Any], spec: CatalogSpec) -> dict[str, Any]:
         **{field.name: _value(record, field, spec) for field in spec.fields},
         **keep,
     }
-    add_digests(product, spec)
+    if digests:
+        add_digests(product, spec)
+    elif spec.id is None:
+        add_product_id(product, spec)
     return product
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate, pairwise
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -58,16 +61,17 @@ def contributions(part: Part, label: NDArray[np.int64], runner_up: NDArray[np.in
 
 
 def _of_row(parts: list[Part], values: list[Array], row: int, most: int) -> list[dict[str, str | float]]:
-    slices = [slice(part.rows.starts[row], part.rows.starts[row + 1]) for part in parts]
-    weights = np.concatenate([own[place] for own, place in zip(values, slices, strict=True)])
-    order = np.argsort(-weights, kind="stable")[:most]
-    ends = np.cumsum([place.stop - place.start for place in slices])
+    places = [(int(part.rows.starts[row]), int(part.rows.starts[row + 1])) for part in parts]
+    weights = np.concatenate([own[first:last] for own, (first, last) in zip(values, places, strict=True)])
+    positive = (weights > 0).nonzero()[0]
+    order = positive[(-weights[positive]).argsort(kind="stable")[:most]]
+    ends = list(accumulate(last - first for first, last in places))
     reasons: list[dict[str, str | float]] = []
-    for entry in order[weights[order] > 0].tolist():
-        number = int(np.searchsorted(ends, entry, side="right"))
+    for entry, weight in zip(order.tolist(), weights[order].tolist(), strict=True):
+        number = bisect_right(ends, entry)
         part = parts[number]
-        token = int(part.rows.ids[slices[number].stop - (ends[number] - entry)])
-        reasons.append({"token": part.names.few([token])[0], "field": part.field, "weight": float(weights[entry])})
+        token = int(part.rows.ids[places[number][1] - (ends[number] - entry)])
+        reasons.append({"token": part.names.few([token])[0], "field": part.field, "weight": weight})
     return reasons
 
 
@@ -101,20 +105,23 @@ def _of_part(
 def _as_lists(parts: list[Part], owner: NDArray[np.int64], ids: NDArray[np.int32], weights: Array) -> pl.Series:
     rows, most = ids.shape
     owner, ids, flat = owner.ravel(), ids.ravel(), weights.ravel()
-    slots = np.flatnonzero(flat > 0)
-    tables = []
-    for number, part in enumerate(parts):
-        own = slots[owner[slots] == number]
-        if len(own):
-            tables.append(pl.DataFrame({"slot": own, "token": part.names.many(ids[own]), "field": part.field}))
-    if not tables:
+    slots = (flat > 0).nonzero()[0]
+    if not len(slots):
         return no_reasons(rows)
-    table = pl.concat(tables).sort("slot")
-    structs = table.select(
-        pl.struct("token", "field", pl.Series("weight", flat[slots].astype(np.float64))).alias("reasons")
-    )["reasons"]
+    owner = owner[slots]
+    by_part = owner.argsort(kind="stable")
+    ends = np.searchsorted(owner[by_part], np.arange(len(parts) + 1))
+    own = [ids[slots[by_part[first:last]]] for first, last in pairwise(ends)]
+    names = [part.names.many(tokens) for part, tokens in zip(parts, own, strict=True) if len(tokens)]
+    place = np.empty_like(by_part)
+    place[by_part] = np.arange(len(by_part))
+    reasons = {
+        "token": pl.concat(names).gather(place),
+        "field": pl.Series([part.field for part in parts]).gather(owner),
+        "weight": flat[slots].astype(np.float64),
+    }
     counts = np.bincount(slots // most, minlength=rows)
-    return _lists(structs, counts)
+    return _lists(pl.DataFrame(reasons).to_struct("reasons"), counts)
 
 
 def _lists(values: pl.Series, counts: NDArray[np.int64]) -> pl.Series:

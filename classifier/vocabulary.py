@@ -128,9 +128,12 @@ class Vocabulary:
         starts = text_starts(np.array([len(own) for own in found], dtype=np.int64))
         if not keep_unknown:
             return Encoded(ids, starts)
-        unknown = sorted({word for word in words if word not in self._dictionary})
+        strange = np.flatnonzero(ids < 0)
+        strangers = [words[i] for i in strange.tolist()]
+        unknown = sorted(set(strangers))
         own_place = {word: i for i, word in enumerate(unknown)}
-        unknown_ids = np.array([own_place.get(word, -1) for word in words], dtype=np.int32)
+        unknown_ids = np.full(len(ids), -1, dtype=np.int32)
+        unknown_ids[strange] = [own_place[word] for word in strangers]
         return Encoded(ids, starts, unknown_ids, pl.Series(unknown, dtype=pl.String))
 
 
