@@ -23,6 +23,7 @@ from api.champions import FEW, Champion, Champions
 from api.exchange import Exchange
 from api.guard import Guard
 from api.predictor import Predictor
+from api.problems import Refusal
 from api.sending import Sending
 from core.settings import Settings
 from tests.api_server import PROJECT, living_in, shared_home
@@ -96,6 +97,19 @@ def test_single_products_wait_neither_for_large_requests_nor_for_long_texts():
         assert not any(task.done() for task in slow)
         cast("Faulty", model).go_on.set()
         assert [len(answers) for answers in await asyncio.gather(*slow)] == [100, 1]
+        predictor.close()
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("products", [[{"title": "oak"}], [{"title": "oak " * 20_000}]], ids=["in a queue", "at work"])
+def test_who_has_waited_too_long_is_told_so(products: list[dict[str, str]]):
+    async def ask() -> None:
+        predictor, model = Predictor(1, 1e-9), cast("Champion", Faulty())
+        with pytest.raises(Refusal, match="no answer after 1e-09 seconds") as refused:
+            await predictor.answer(model, products)
+        assert refused.value.status_code == 503
+        cast("Faulty", model).go_on.set()
         predictor.close()
 
     asyncio.run(ask())

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from catalogs import normalise as normalising
 from catalogs.normalise import normalise, normalise_records
 from catalogs.numbers import number, numbers
-from catalogs.product import schema
+from catalogs.product import FEATURE_HASH, ROW_HASH, TEXT_HASH, schema
 from catalogs.readers import read
+from catalogs.records import product_of
 from catalogs.registry import load
 from catalogs.sources import resolve
 from catalogs.spec import CatalogSpec
@@ -274,6 +275,16 @@ def test_a_record_gives_the_same_product_alone_and_in_bulk(records):
         .drop("source_row")
         .equals(bulk.drop("source_row"))
     )
+
+
+@pytest.mark.parametrize("spec", [SHOP, PATHS], ids=["an id", "no id"])
+@settings(max_examples=60, deadline=None)
+@given(RECORDS)
+def test_a_product_that_is_only_asked_about_is_the_same_without_digests(spec, records):
+    for record in records:
+        stored, asked = product_of(record, spec), product_of(record, spec, digests=False)
+        assert repr(asked) == repr({name: stored[name] for name in asked})  # NaN is not equal to itself
+        assert stored.keys() - asked.keys() == {TEXT_HASH, FEATURE_HASH, ROW_HASH}
 
 
 def test_a_file_and_its_records_give_the_same_products(tmp_path, home):
