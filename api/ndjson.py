@@ -139,6 +139,7 @@ class _Stream(Response):
     async def _lines(self) -> AsyncIterator[_Line | None]:
         """Every line that is not blank; None where the client pauses, perhaps to wait for what it has asked so far."""
         begun = bytearray()  # of the line that has not ended yet
+        since = 0.0  # when it began
         number = 1
         skipping = False
         async for chunk in self._chunks():
@@ -146,6 +147,9 @@ class _Stream(Response):
                 yield None
                 continue
             *ends, more = chunk.split(b"\n")
+            now = asyncio.get_running_loop().time()
+            if ends or not (begun or skipping):
+                since = now
             for end in ends:
                 begun += end
                 if begun.strip() and not skipping:
@@ -153,6 +157,8 @@ class _Stream(Response):
                 begun.clear()
                 number += 1
                 skipping = False
+            if now - since > self.timeout_s:
+                raise Refusal(408, f"line {number} had not ended after {self.timeout_s:g} seconds")
             if skipping:
                 continue
             begun += more

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,24 @@ def test_whoever_is_still_sending_need_not_read_yet(server: Server):
             received += more
     assert received.startswith(b"HTTP/1.1 200")
     assert received.count(b'"predicted_path"') == 20_000 + trickled
+
+
+def test_a_line_without_an_end_is_given_up(server: Server):
+    line = b'{"title": "oak shelf for the kitchen wall"}\n'
+    with connection(server) as wire:
+        wire.sendall(head("application/x-ndjson", "Transfer-Encoding: chunked") + chunk(line))
+        wire.settimeout(TIMEOUT_S / 10)
+        until = time.monotonic() + 5 * TIMEOUT_S
+        received = bytearray()
+        while not received.endswith(b"\r\n0\r\n\r\n") and time.monotonic() < until:
+            with suppress(OSError):
+                wire.sendall(chunk(b"["))
+            with suppress(TimeoutError):
+                received += wire.recv(MIB)
+    answered, refused = (json.loads(row) for row in received.split(b"\r\n") if row.startswith(b"{"))
+    assert answered["line"] == 1
+    assert refused["problem"]["status"] == 408
+    assert refused["problem"]["detail"] == f"line 2 had not ended after {TIMEOUT_S} seconds"
 
 
 def test_an_answer_that_nobody_reads_is_given_up_and_makes_room(home: Path):
