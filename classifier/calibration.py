@@ -77,13 +77,15 @@ class Calibration:
         """The best two labels of each row of scores, with calibrated confidences."""
         found = _best(scores, self.temperature, self.tree)
         levels = np.column_stack([curve(odds) for curve, odds in zip(self.curves, found.odds, strict=True)])
-        lengths = self.tree.lengths[found.label]
-        beyond = np.arange(self.tree.depth) >= lengths[:, None]
-        levels[beyond] = 0.0
-        # What is right down to a level is right down to those above it.
-        levels = np.maximum.accumulate(levels[:, ::-1], axis=1)[:, ::-1]
-        confidence = levels[np.arange(len(levels)), lengths - 1]
-        levels[beyond] = np.nan
+        confidence = levels[:, 0]
+        if self.tree.depth > 1:
+            lengths = self.tree.lengths[found.label]
+            beyond = np.arange(self.tree.depth) >= lengths[:, None]
+            levels[beyond] = 0.0
+            # What is right down to a level is right down to those above it.
+            levels = np.maximum.accumulate(levels[:, ::-1], axis=1)[:, ::-1]
+            confidence = levels[np.arange(len(levels)), lengths - 1]
+            levels[beyond] = np.nan
         # The runner-up keeps its share of what the best label leaves, and never overtakes it.
         runner_up_confidence = np.minimum((1.0 - confidence) * found.share, confidence)
         return Ranked(found.label, found.runner_up, confidence, runner_up_confidence, levels)

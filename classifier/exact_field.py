@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 import polars as pl
@@ -117,7 +118,7 @@ class ExactField(FieldVectoriser):
         found = [[str(token) for token in own if token is not None] for own in lists]
         place = self._dictionary.get
         ids = [place(lowered(token) if self.fold_case else token, -1) for own in found for token in own]
-        return np.array(ids, dtype=np.int32), text_starts(np.array([len(own) for own in found], dtype=np.int64))
+        return np.array(ids, dtype=np.int32), np.array([0, *accumulate(map(len, found))], dtype=np.int64)
 
     def _vectors(self, ids: NDArray[np.int32], starts: NDArray[np.int64]) -> Rows:
         counts = count_ids(ids, starts, len(self.lookup))

@@ -89,8 +89,10 @@ class PairLookup:
             return np.full(len(first), -1, dtype=np.int32)
         if len(first) < _FEW:
             keys = (first.astype(np.int64) << 32) | second
-            places = np.minimum(np.searchsorted(self._keys, keys), len(self) - 1)
-            return np.where(self._keys[places] == keys, places, -1).astype(np.int32)
+            places = self._keys.searchsorted(keys)
+            places[places == len(self)] = 0
+            places[self._keys[places] != keys] = -1
+            return places.astype(np.int32)
         found = _sample(self._table, first, second)
         found -= 1
         return found

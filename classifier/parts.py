@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -27,11 +27,13 @@ __all__ = [
     "count_ids",
     "is_empty",
     "normalise_jointly",
+    "per_entry",
     "score",
 ]
 
 # Up to so many ids a dictionary counts those of a single row faster than arrays do.
 _FEW_IDS = 500
+_FIRST = np.zeros(1, dtype=np.int64)
 # float32 everywhere but in the prototypes, whose last digits need float64.
 Array: TypeAlias = NDArray[np.floating]
 # A field's values: a Series in bulk, a list for a few products. Both give the same.
@@ -163,12 +165,19 @@ def normalise_jointly(blocks: list[Rows], weight: float = 1.0) -> None:
     lengths = np.sqrt(squares)
     scale = np.divide(weight, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     for block in blocks:
-        np.multiply(block.values, np.repeat(scale, block.starts[1:] - block.starts[:-1]), out=block.values)
+        np.multiply(block.values, per_entry(scale, block.starts), out=block.values)
+
+
+def per_entry(of_rows: NDArray[Any], starts: NDArray[np.integer]) -> NDArray[Any]:
+    """The value of its row for each entry; of a single row one for all."""
+    return of_rows if len(of_rows) == 1 else of_rows.repeat(starts[1:] - starts[:-1])
 
 
 def _row_sums(values: Array, starts: NDArray[np.integer]) -> Array:
     """Sum of each row's values, 0 for an empty row."""
     sums = np.zeros(len(starts) - 1, dtype=values.dtype)
+    if len(sums) == 1:
+        return np.add.reduceat(values, _FIRST) if len(values) else sums
     filled = np.flatnonzero(starts[1:] > starts[:-1])
     if len(filled):
         sums[filled] = np.add.reduceat(values, starts[filled])

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from classifier.parts import Array, Part
+from classifier.parts import Array, Part, per_entry
 
 __all__ = ["REASONS", "contributions", "no_reasons", "strongest", "strongest_few"]
 
@@ -54,10 +54,10 @@ def contributions(part: Part, label: NDArray[np.int64], runner_up: NDArray[np.in
     """What each entry of a part adds to the label's score beyond the runner-up's."""
     rows = part.rows
     labels = part.weights.shape[1]
-    counts = rows.starts[1:] - rows.starts[:-1]
     base = rows.ids.astype(np.int64) * labels
     flat = part.weights.ravel()
-    return np.asarray(rows.values * (flat[base + np.repeat(label, counts)] - flat[base + np.repeat(runner_up, counts)]))
+    beyond = flat[base + per_entry(label, rows.starts)] - flat[base + per_entry(runner_up, rows.starts)]
+    return np.asarray(rows.values * beyond)
 
 
 def _of_row(parts: list[Part], values: list[Array], row: int, most: int) -> list[dict[str, str | float]]:

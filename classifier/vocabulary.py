@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 import polars as pl
@@ -125,10 +126,10 @@ class Vocabulary:
         place = self._dictionary.get
         words = [word for own in found for word in own]
         ids = np.array([place(word, -1) for word in words], dtype=np.int32)
-        starts = text_starts(np.array([len(own) for own in found], dtype=np.int64))
+        starts = np.array([0, *accumulate(map(len, found))], dtype=np.int64)
         if not keep_unknown:
             return Encoded(ids, starts)
-        strange = np.flatnonzero(ids < 0)
+        strange = (ids < 0).nonzero()[0]
         strangers = [words[i] for i in strange.tolist()]
         unknown = sorted(set(strangers))
         own_place = {word: i for i, word in enumerate(unknown)}
@@ -283,7 +284,7 @@ def _gram_places(
     for back in range(1, n):
         ends = encoded.starts[1:] - back
         known[ends[(ends >= 0) & (ends < len(known))]] = False
-    places = np.flatnonzero(known)
+    places = known.nonzero()[0]
     return places, first[places], last[places]
 
 
