@@ -15,6 +15,7 @@ from core.orchestration import step
 from tasks.find_source import digest_of
 from warehouse.home import get_home
 from warehouse.recorded import recorded_runs
+from warehouse.runs import finish
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Batches:
 def list_batches(catalog: str, source: list[str]) -> Batches:
     """Tell files that were read in this order, byte for byte and by these names, from those that are still to be read.
 
-    From the first that was not, all are to be read: each may say again what an earlier one took back.
+    From the first that was not, all are to be read: each may say again what an earlier one took back. Where none is,
+    the run that read the last of them is finished: it may have been killed before it was published.
 
     Raises:
         UsageError: an address; files are looked at before they are read.
@@ -49,6 +51,8 @@ def list_batches(catalog: str, source: list[str]) -> Batches:
         if run is None:
             break
         done[file.name] = run
+    if len(done) == len(files):
+        finish(catalog, "catch up")
     return Batches([str(file.path) for file in files[len(done) :]], done)
 
 

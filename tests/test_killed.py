@@ -60,6 +60,7 @@ CHOSEN = [
     ("retrain", "publish: renamed (1)"),
     ("tune", "commit trials: after (1)"),
     ("catch up", "publish: renamed (1)"),
+    ("catch up", "commit runs: after (2)"),
     ("maintain", "commit runs: before (1)"),
     ("promote", "commit models: after (1)"),
     ("rollback", "commit models: after (1)"),
@@ -200,7 +201,11 @@ def kill_at(house: House, name: str, point: str) -> None:
     put_back(kept, house.home)
     killed = house.run(words, until=point)
     assert killed.code == -signal.SIGKILL, f"{point} is not passed: {known.points}"
-    check(house, name, [known.visible_at(point)])
+    try:
+        check(house, name, [known.visible_at(point)])
+    except AssertionError as error:
+        error.add_note(f"killed at: {point}")
+        raise
 
 
 def kill_at_any_moment(house: House, name: str, chance: random.Random) -> None:

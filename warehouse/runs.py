@@ -201,8 +201,18 @@ def open_run(catalog: str, flow: str, source: list[str] | None = None, within: s
         raise
 
 
+def finish(catalog: str, flow: str) -> None:
+    """Do what a killed run has left to do: undo what it had not recorded, publish what it had. Records no run.
+
+    Raises:
+        As `open_run`.
+    """
+    with _alone(catalog, flow, [], records=False):
+        pass
+
+
 @contextmanager
-def _alone(catalog: str, flow: str, source: list[str]) -> Iterator[Run]:
+def _alone(catalog: str, flow: str, source: list[str], *, records: bool = True) -> Iterator[Run]:
     """A run that holds its catalogue's lock; what is due behind it is done when the lock is free again."""
     registry.load(catalog)
     home = get_home(fresh=False).prepare()
@@ -220,7 +230,8 @@ def _alone(catalog: str, flow: str, source: list[str]) -> Iterator[Run]:
             _open_runs[run.run_id] = run
             try:
                 yield run
-                run.record()
+                if records:
+                    run.record()
             except BaseException:
                 if not run.recorded:
                     shutil.rmtree(run.reports, ignore_errors=True)  # nobody is shown what did not happen
