@@ -53,11 +53,11 @@ def read_on(home: Path, keep_open: bool, told: Path, stop: Path) -> None:
 def test_readers_meet_no_error_and_no_half_run_through_a_whole_night(
     home: Path, tmp_path: Path, days: list[str]
 ) -> None:
-    told, night = tmp_path / "told.json", ["nightly", "demo", [days[1]]]
+    told, night, upkeep = tmp_path / "told.json", ["nightly", "demo", [days[1]]], ["maintain", "demo"]
     assert run(home, ["nightly", "demo", [days[0]]], told).error == ""
     put_back(home, tmp_path / "kept")
     before = seen(home)
-    known = [before, *run(home, night, told).published]
+    known = [before, *run(home, night, told).published, *run(home, upkeep, told).published]
     put_back(tmp_path / "kept", home)
 
     stop, readers = tmp_path / "stop", {}
@@ -78,6 +78,7 @@ def test_readers_meet_no_error_and_no_half_run_through_a_whole_night(
         assert writer.pid
         os.kill(writer.pid, signal.SIGCONT)
     assert end(writer, told).error == ""
+    assert run(home, upkeep, told).error == ""
     after = seen(home)
     stop.touch()
     read = {}
