@@ -86,6 +86,21 @@ def publish(home: Home, of: str | None = None) -> Published:
     return Published(home.database, catalogs, list(VIEWS))
 
 
+def is_published(home: Home, catalog: str) -> bool:
+    """Whether people see the last recorded run of a catalogue: one that was killed may not have come to publishing."""
+    last = readable(home, catalog).get("runs")
+    if last is None:
+        return True
+    try:
+        with duckdb.connect(str(home.database), read_only=True) as connection:
+            told = connection.execute(
+                "SELECT sql FROM tables.published WHERE catalog = ? AND kind = 'runs'", [catalog]
+            ).fetchone()
+    except duckdb.Error:
+        return False
+    return told == (select(_files(home, catalog, "runs", last), "runs", catalog),)
+
+
 def note_unpublished(home: Home) -> None:
     """Note that the tables change, so that the next who reads publishes them, should nobody come to it before."""
     write_atomically(_note_of(home), secrets.token_hex(8))

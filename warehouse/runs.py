@@ -15,7 +15,7 @@ import logging
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,13 +24,13 @@ from typing import Any
 import polars as pl
 
 from catalogs import registry
-from core.errors import AisleError
+from core.errors import AisleError, TableDamaged
 from core.events import Event, EventName, tell
 from core.settings import get_settings
 from warehouse import columns, tables
 from warehouse.home import Home, get_home, naming_disk_errors
 from warehouse.locks import locked
-from warehouse.publish import publish, refuse_if_forgotten
+from warehouse.publish import is_published, publish, refuse_if_forgotten
 from warehouse.recorded import recorded, recorded_runs
 from warehouse.working import Working, working
 
@@ -227,6 +227,7 @@ def _alone(catalog: str, flow: str, source: list[str], *, records: bool = True) 
             refuse_if_forgotten(home, catalog, versions)
             run = Run(home, catalog, flow, new_run_id(), datetime.now(UTC), source, versions=versions, mirror=mirror)
             _undo_what_was_not_recorded(run)
+            _publish_what_was_recorded(run)
             _open_runs[run.run_id] = run
             try:
                 yield run
@@ -295,6 +296,12 @@ def _undo_what_was_not_recorded(run: Run) -> None:
         if now is not None:
             run.versions[kind] = now
     run.staging.mkdir(parents=True, exist_ok=True)
+
+
+def _publish_what_was_recorded(run: Run) -> None:
+    if not is_published(run.home, run.catalog):
+        with suppress(TableDamaged):  # this run may be the one that is to find out, and says so when it publishes
+            run.publish()
 
 
 def _remove_but(folder: Path, recorded_names: pl.Series) -> None:
