@@ -20,7 +20,7 @@ CLIENT_LEFT = 499
 """Status in logs and metrics, as nginx writes it, where the client closed the connection before it was answered."""
 
 _KEY = "aisle.exchange"
-# A request's name: its worker's, and its number there. To ask the system for chance takes 2 % of a small request.
+# A request's name: its worker's, and its number there. Asking the system for chance each time would take longer.
 _WORKER, _NUMBERS = secrets.token_hex(4), itertools.count(1)
 # What clients may call their requests: it goes into logs and headers as it is.
 _USABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")

@@ -7,9 +7,10 @@ that wait for such a client lie in a temporary file, so that neither side ever w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import orjson
@@ -73,6 +74,8 @@ class _Stream(Response):
         self.reasons = reasons
         self.timeout_s = service.settings.api_timeout_s
         self.exchange = exchange_of(request.scope)
+        self.waited_s = 0.0
+        """How long nothing was done but waiting for the client to send: what it has for a line counts this alone."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.exchange.catalog = self.champion.record.catalog
@@ -139,7 +142,7 @@ class _Stream(Response):
     async def _lines(self) -> AsyncIterator[_Line | None]:
         """Every line that is not blank; None where the client pauses, perhaps to wait for what it has asked so far."""
         begun = bytearray()  # of the line that has not ended yet
-        since = 0.0  # when it began
+        since = 0.0  # how long had been waited when it began
         number = 1
         skipping = False
         async for chunk in self._chunks():
@@ -147,9 +150,8 @@ class _Stream(Response):
                 yield None
                 continue
             *ends, more = chunk.split(b"\n")
-            now = asyncio.get_running_loop().time()
             if ends or not (begun or skipping):
-                since = now
+                since = self.waited_s
             for end in ends:
                 begun += end
                 if begun.strip() and not skipping:
@@ -157,7 +159,7 @@ class _Stream(Response):
                 begun.clear()
                 number += 1
                 skipping = False
-            if now - since > self.timeout_s:
+            if self.waited_s - since > self.timeout_s:
                 raise Refusal(408, f"line {number} had not ended after {self.timeout_s:g} seconds")
             if skipping:
                 continue
@@ -197,11 +199,13 @@ class _Stream(Response):
         while True:
             coming = asyncio.ensure_future(anext(chunks, b""))
             try:
-                await asyncio.wait([coming], timeout=PAUSE_S)
+                with self._waiting():
+                    await asyncio.wait([coming], timeout=PAUSE_S)
                 if not coming.done():
                     yield None
-                async with asyncio.timeout(self.timeout_s):
-                    chunk = await coming
+                with self._waiting():
+                    async with asyncio.timeout(self.timeout_s):
+                        chunk = await coming
             finally:
                 coming.cancel()
             if chunk == b"":
@@ -209,6 +213,14 @@ class _Stream(Response):
             # Whoever is still sending need not read yet.
             self.exchange.sending.put_off()
             yield chunk
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.waited_s += perf_counter() - started
 
     async def _answers(self, lines: list[_Line]) -> bytes:
         """An answer for each line, in order."""

@@ -15,7 +15,7 @@ import polars as pl
 from catalogs.digests import with_digests, with_product_id
 from catalogs.jsonl import as_declared, frame_of_records
 from catalogs.numbers import numbers
-from catalogs.product import KNOWN_PATH, PRODUCT_ID, RAW, SOURCE_FILE, SOURCE_ROW, schema
+from catalogs.product import DIGESTS, KNOWN_PATH, PRODUCT_ID, RAW, SOURCE_FILE, SOURCE_ROW, schema
 from catalogs.records import CONTROL, product_of
 from catalogs.values import as_text
 
@@ -73,15 +73,16 @@ def normalise_records(
         records: one object a product, with the names of the source's columns, or of the fields where those differ.
         spec: the catalogue.
         source_file: what stands in that column; source_row counts from 1.
-        digests: whether they are needed; without, it is faster where records are many.
+        digests: whether the frame is to have them; products that are only asked about need none.
     """
     raw = [as_text(dict(record)) for record in records]
     numbered = list(range(1, len(records) + 1))
     if len(records) <= MOST_RECORDS_ONE_BY_ONE:
-        products = [product_of(record, spec) for record in records]
+        products = [product_of(record, spec, digests=digests) for record in records]
         values = {name: [product[name] for product in products] for name in products[0]} if products else {}
         values |= {SOURCE_FILE: [source_file] * len(records), SOURCE_ROW: numbered, RAW: raw}
         columns = {**schema(spec), RAW: pl.String()}
+        columns = {name: kind for name, kind in columns.items() if digests or name not in DIGESTS}
         return pl.DataFrame([pl.Series(name, values.get(name, []), dtype=kind) for name, kind in columns.items()])
     others = {field.column: field.name for field in spec.fields if field.name not in spec.source_columns}
     lines = pl.Series(RAW, raw, dtype=pl.String)

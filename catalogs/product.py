@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec, Kind
 
 __all__ = [
+    "DIGESTS",
     "FEATURE_HASH",
     "KNOWN_PATH",
     "PATH_SEPARATOR",
@@ -34,6 +35,8 @@ TEXT_HASH = "text_hash"
 FEATURE_HASH = "feature_hash"
 ROW_HASH = "row_hash"
 RAW = "raw"
+
+DIGESTS = (TEXT_HASH, FEATURE_HASH, ROW_HASH)
 
 PATH_SEPARATOR = " > "
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from itertools import accumulate
 
 import numpy as np
 import polars as pl
@@ -17,7 +16,7 @@ from classifier.fields import FieldVectoriser, inverse_frequency
 from classifier.lookup import StringLookup
 from classifier.parts import Array, Part, Rows, Values, WordNames, count_ids, is_empty, normalise_jointly
 from classifier.recipes import WordParams
-from classifier.vocabulary import text_starts
+from classifier.vocabulary import starts_of_lists, text_starts
 
 __all__ = ["ExactField"]
 
@@ -118,7 +117,7 @@ class ExactField(FieldVectoriser):
         found = [[str(token) for token in own if token is not None] for own in lists]
         place = self._dictionary.get
         ids = [place(lowered(token) if self.fold_case else token, -1) for own in found for token in own]
-        return np.array(ids, dtype=np.int32), np.array([0, *accumulate(map(len, found))], dtype=np.int64)
+        return np.array(ids, dtype=np.int32), starts_of_lists(found)
 
     def _vectors(self, ids: NDArray[np.int32], starts: NDArray[np.int64]) -> Rows:
         counts = count_ids(ids, starts, len(self.lookup))

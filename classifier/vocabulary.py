@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from classifier.lookup import PairLookup, StringLookup
 from classifier.parts import Rows, Values, count_ids
 from classifier.tokens import TokenRule, Tokens, batches, tokenise, words_of
 
-__all__ = ["Corpus", "Encoded", "GramNames", "Vocabulary", "learn", "text_starts"]
+__all__ = ["Corpus", "Encoded", "GramNames", "Vocabulary", "learn", "starts_of_lists", "text_starts"]
 
 # Rows tokenised at once: large enough for Polars, small enough for memory (about 1 KiB of text and 1 KiB of ids a row).
 BATCH_ROWS = 25_000
@@ -126,7 +127,7 @@ class Vocabulary:
         place = self._dictionary.get
         words = [word for own in found for word in own]
         ids = np.array([place(word, -1) for word in words], dtype=np.int32)
-        starts = np.array([0, *accumulate(map(len, found))], dtype=np.int64)
+        starts = starts_of_lists(found)
         if not keep_unknown:
             return Encoded(ids, starts)
         strange = (ids < 0).nonzero()[0]
@@ -298,3 +299,8 @@ def _gram_ids(current: NDArray[np.int32], encoded: Encoded, n: int, lookup: Pair
 def text_starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where each text begins, and where the last one ends."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+
+
+def starts_of_lists(texts: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+    """`text_starts` of a few texts, each as a list of its words."""
+    return np.array([0, *accumulate(map(len, texts))], dtype=np.int64)

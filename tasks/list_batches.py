@@ -52,7 +52,7 @@ def list_batches(catalog: str, source: list[str]) -> Batches:
             break
         done[file.name] = run
     if len(done) == len(files):
-        finish(catalog, "catch up")
+        finish(catalog)
     return Batches([str(file.path) for file in files[len(done) :]], done)
 
 

@@ -11,9 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
 from starlette.types import Message
 
 from api.api import create_app
+from api.exchange import Exchange
+from api.ndjson import stream
 from api.sending import PART_BYTES, Sending
 from api.spool import IN_MEMORY, Spool
 from core.settings import Settings
@@ -87,6 +90,30 @@ def test_a_line_without_an_end_is_given_up(server: Server):
     assert answered["line"] == 1
     assert refused["problem"]["status"] == 408
     assert refused["problem"]["detail"] == f"line 2 had not ended after {TIMEOUT_S} seconds"
+
+
+def test_the_time_of_a_line_is_the_client_s_alone():
+    timeout_s = 0.1
+    service = create_app(Settings(api_timeout_s=timeout_s)).state.service
+    coming = iter([b'{"title": "oak shelf"}\n{"title": "p', b"ine", b' shelf"}\n'])
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": (part := next(coming, b"")), "more_body": bool(part)}
+
+    async def read_slowly() -> list[bytes]:
+        request = Request({"type": "http", "method": "POST", "path": PATH, "headers": []}, receive)
+        Exchange.begin(request.scope, Sending(discard, timeout_s))
+        lines = []
+        async for line in stream(request, service, None, reasons=True)._lines():
+            lines.append(line.text)
+            await asyncio.sleep(2 * timeout_s)  # as long as a server takes whose answers are not read
+        return lines
+
+    assert asyncio.run(read_slowly()) == [b'{"title": "oak shelf"}', b'{"title": "pine shelf"}']
+
+
+async def discard(_: Message) -> None:
+    pass
 
 
 def test_an_answer_that_nobody_reads_is_given_up_and_makes_room(home: Path):

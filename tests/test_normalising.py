@@ -361,6 +361,7 @@ def test_without_digests_a_product_is_the_same_but_for_them(spec):
     whole, bare = in_bulk(records, spec), in_bulk(records, spec, digests=False)
     assert set(whole.columns) - set(bare.columns) == {"text_hash", "feature_hash", "row_hash"}
     assert bare.equals(whole.select(bare.columns))
+    assert normalise_records(records, spec, digests=False).equals(bare)
 
 
 # --- real files ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -91,14 +92,20 @@ def is_published(home: Home, catalog: str) -> bool:
     last = readable(home, catalog).get("runs")
     if last is None:
         return True
+    told = (_told(home, catalog) or {}).get("runs")
+    return told == select(_files(home, catalog, "runs", last), "runs", catalog)
+
+
+def _told(home: Home, catalog: str) -> dict[str, str] | None:
+    """What people read of a catalogue now: by kind of table the select that gives its rows. None where that is nothing,
+    or cannot be told.
+    """
     try:
         with duckdb.connect(str(home.database), read_only=True) as connection:
-            told = connection.execute(
-                "SELECT sql FROM tables.published WHERE catalog = ? AND kind = 'runs'", [catalog]
-            ).fetchone()
-    except duckdb.Error:
-        return False
-    return told == (select(_files(home, catalog, "runs", last), "runs", catalog),)
+            rows = connection.execute("SELECT kind, sql FROM tables.published WHERE catalog = ?", [catalog]).fetchall()
+    except duckdb.Error:  # no database (yet), none of ours, or written before this was kept
+        return None
+    return {kind: sql for kind, sql in rows if kind is not None} if rows else None
 
 
 def note_unpublished(home: Home) -> None:
@@ -176,15 +183,12 @@ def _newest(connection: duckdb.DuckDBPyConnection, home: Home, catalog: str, of:
 
 def _as_published(connection: duckdb.DuckDBPyConnection, home: Home, catalog: str) -> Parts:
     """A catalogue's rows as the file has them that people read now; none where that cannot be read either."""
-    try:
-        with duckdb.connect(str(home.database), read_only=True) as before:
-            told = before.execute(
-                "SELECT kind, sql FROM tables.published WHERE catalog = ? AND kind IS NOT NULL", [catalog]
-            ).fetchall()
-        return {kind: _part(connection, kind, sql, home.table(catalog, kind)) for kind, sql in told}
-    except (duckdb.Error, TableDamaged):
-        log.warning("catalogue %s is left out of what is published until it is restored", catalog)
-        return {}
+    told = _told(home, catalog)
+    if told is not None:
+        with suppress(duckdb.Error, TableDamaged):
+            return {kind: _part(connection, kind, sql, home.table(catalog, kind)) for kind, sql in told.items()}
+    log.warning("catalogue %s is left out of what is published until it is restored", catalog)
+    return {}
 
 
 def refuse_if_forgotten(home: Home, catalog: str, versions: Mapping[str, int]) -> None:
@@ -196,12 +200,7 @@ def refuse_if_forgotten(home: Home, catalog: str, versions: Mapping[str, int]) -
         return
     if recorded_runs(home, catalog).height:  # none of which has written anything yet
         return
-    try:
-        with duckdb.connect(str(home.database), read_only=True) as connection:
-            known = connection.execute("SELECT catalog FROM tables.published").fetchall()
-    except duckdb.Error:  # written before this was kept, or no database (any more): the next publish replaces it
-        return
-    if (catalog,) in known:
+    if _told(home, catalog) is not None:
         raise TableDamaged(
             f"runs of {catalog} were published, and there is no record of them any more",
             where=str(home.table(catalog, "runs")),

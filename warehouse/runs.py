@@ -201,14 +201,15 @@ def open_run(catalog: str, flow: str, source: list[str] | None = None, within: s
         raise
 
 
-def finish(catalog: str, flow: str) -> None:
-    """Do what a killed run has left to do: undo what it had not recorded, publish what it had. Records no run.
+def finish(catalog: str) -> None:
+    """Publish what a killed run has recorded, where it did not come to that. Records no run.
 
     Raises:
         As `open_run`.
     """
-    with _alone(catalog, flow, [], records=False):
-        pass
+    if not is_published(get_home(), catalog):
+        with _alone(catalog, "finish", [], records=False):
+            pass
 
 
 @contextmanager
@@ -240,7 +241,8 @@ def _alone(catalog: str, flow: str, source: list[str], *, records: bool = True) 
             finally:
                 del _open_runs[run.run_id]
                 shutil.rmtree(run.staging, ignore_errors=True)
-            run.publish()
+            if run.recorded:
+                run.publish()
     finally:
         if run is not None:
             run.call_due()

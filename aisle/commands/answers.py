@@ -210,7 +210,8 @@ def _answers(spec: CatalogSpec, questions: Iterable[_Question], top: int) -> Ite
     limits = policy.thresholds_of(rules, champion.version)
     waiting = iter(questions)
     while batch := list(itertools.islice(waiting, BATCH_ROWS)):
-        frame = normalise_records([question.record for question in batch if not question.problem], model.spec)
+        asked = [question.record for question in batch if not question.problem]
+        frame = normalise_records(asked, model.spec, digests=False)
         answers = model.predict(frame)
         shown = policy.decide(answers, rules, champion.version)
         best = _best_labels(model, frame, top, limits, shown) if top > 1 else [{}] * frame.height
