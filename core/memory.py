@@ -1,11 +1,18 @@
-"""How much memory this process may use. Too little is said at the start: who is killed for it says nothing."""
+"""How much memory this process may use, and giving back what it does not.
+
+Too little is said at the start: who is killed for it says nothing.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
-__all__ = ["LEAST_BYTES", "MIB", "allowed"]
+__all__ = ["LEAST_BYTES", "MIB", "allowed", "give_back"]
 
 MIB = 1 << 20
 
@@ -26,3 +33,21 @@ def allowed(cgroup: Path = _CGROUP) -> int:
         except (OSError, ValueError):  # no such version, or "max"
             continue
     return min(found)
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library can (glibc); elsewhere nothing is done.
+
+    glibc keeps what a thread freed for that thread: over many partitions, each worked on by new threads, ever more
+    lies idle.
+    """
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)

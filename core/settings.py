@@ -44,9 +44,11 @@ class Settings(BaseSettings):
     workers: int = Field(
         2, ge=1, description="Files or partitions worked on at once; a Dask scheduler has its own number."
     )
-    batch_rows: int = Field(50_000, ge=100, description="Rows held in memory at once while reading and scoring.")
+    batch_rows: int = Field(
+        25_000, ge=100, description="Rows held in memory at once while reading; scoring holds twice as many."
+    )
     max_line_mib: int = Field(32, ge=1, description="A longer line is a rejected row, in MiB.")
-    memory_limit: str = Field("768MB", description="Memory that DuckDB may use before it spills to disk.")
+    memory_limit: str = Field("512MB", description="Memory that DuckDB may use before it spills to disk.")
     lock_wait_s: float = Field(600.0, ge=0, description="Seconds to wait for another run of the same catalogue.")
     retention_days: int = Field(7, ge=0, description="Days for which replaced files stay readable.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="Least level logged.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from copy import copy
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ __all__ = ["MOST_ROWS", "Sample", "asked"]
 
 MOST_ROWS = 200_000
 """Great Expectations takes about a second for this many rows, and seconds more for each million."""
+
+SLACK = 1.5
+"""So many times the rows that are to stay are held before the others go: choosing costs as much for one as for many."""
 
 ROW = "row"
 
@@ -41,8 +45,8 @@ def asked(rules: Sequence[Rule]) -> list[tuple[str, Rule, Check]]:
 class Sample:
     """A uniform sample of all rows added, the same for a seed however the rows were cut into batches.
 
-    Every row draws a number, and the `most_rows` smallest stay: memory is bounded by them and one batch. Only the
-    values that rules ask about are kept, beside what the Polars expressions decided about the row.
+    Every row draws a number, and the `most_rows` smallest stay: memory is bounded by SLACK times them and one batch.
+    Only the values that rules ask about are kept, beside what the Polars expressions decided about the row.
 
     Args:
         spec: the catalogue.
@@ -52,8 +56,8 @@ class Sample:
 
     Attributes:
         seen: rows added.
-        drawn: the numbers that the kept rows drew.
-        kept: the kept rows, in parts: position, values and what Polars decided.
+        drawn: the numbers that the held rows drew.
+        held: those rows, in parts: position, values and what Polars decided.
     """
 
     def __init__(
@@ -68,7 +72,8 @@ class Sample:
         self._values = [value.alias(name) for name, value in columns.items()]
         self._random = np.random.default_rng(seed)
         self.drawn = np.empty(0)
-        self.kept: list[pl.DataFrame] = []
+        self.held: list[pl.DataFrame] = []
+        self._bar = np.inf
 
     @property
     def sampled(self) -> bool:
@@ -80,9 +85,9 @@ class Sample:
         drawn = self._random.random(frame.height)
         rows = pl.Series(ROW, np.arange(self.seen, self.seen + frame.height), dtype=pl.Int64)
         self.seen += frame.height
-        if self.drawn.size == self.most_rows:
+        if self._bar < np.inf:
             # Most rows of a long run cannot get in any more: don't even look at their values.
-            chosen = drawn < self.drawn.max()
+            chosen = drawn < self._bar
             frame, drawn, rows = frame.filter(pl.Series(chosen)), drawn[chosen], rows.filter(pl.Series(chosen))
         part = pl.concat(
             [
@@ -93,8 +98,9 @@ class Sample:
             how="horizontal",
         )
         self.drawn = np.concatenate([self.drawn, drawn])
-        self.kept = [*self.kept, part]
-        self.trim()
+        self.held = [*self.held, _alone(part)]
+        if self.drawn.size > SLACK * self.most_rows:
+            self.trim()
 
     @classmethod
     def merged(cls, samples: Sequence[Sample]) -> Sample:
@@ -102,7 +108,7 @@ class Sample:
         whole = copy(samples[0])
         for other in samples[1:]:
             whole.drawn = np.concatenate([whole.drawn, other.drawn])
-            whole.kept = whole.kept + [part.with_columns(pl.col(ROW) + whole.seen) for part in other.kept]
+            whole.held = whole.held + [part.with_columns(pl.col(ROW) + whole.seen) for part in other.held]
             whole.seen += other.seen
             whole.trim()
         return whole
@@ -112,7 +118,8 @@ class Sample:
         if self.drawn.size > self.most_rows:
             keep = np.sort(np.argpartition(self.drawn, self.most_rows - 1)[: self.most_rows])
             self.drawn = self.drawn[keep]
-            self.kept = [pl.concat(self.kept)[keep]]
+            self.held = [_alone(pl.concat(self.held)[keep])]
+            self._bar = self.drawn.max()
 
     @property
     def rows(self) -> pl.Series:
@@ -130,10 +137,23 @@ class Sample:
         return self._frame().select(pl.col("broken").struct.unnest())
 
     def _frame(self) -> pl.DataFrame:
-        if len(self.kept) > 1:
-            self.kept = [pl.concat(self.kept)]
-        if not self.kept:
+        self.trim()
+        if len(self.held) > 1:
+            self.held = [pl.concat(self.held)]
+        if not self.held:
             values = pl.Struct({value.meta.output_name(): pl.Null for value in self._values})
             broken = pl.Struct({rule.name: pl.Boolean for rule in self.rules})
             return pl.DataFrame(schema={ROW: pl.Int64, "values": values, "broken": broken})
-        return self.kept[0]
+        return self.held[0]
+
+
+def _alone(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same rows, with texts of their own.
+
+    Rows that are picked from a frame share its texts, all of them: one row of a batch would keep the whole batch in
+    memory, and a sample of a long run all batches.
+    """
+    written = io.BytesIO()
+    rows.write_ipc(written, compat_level=pl.CompatLevel.oldest())  # newer formats write what is shared
+    written.seek(0)
+    return pl.read_ipc(written)

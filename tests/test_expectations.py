@@ -355,6 +355,33 @@ def test_every_row_is_as_likely_to_be_in_the_sample():
     assert max(hits) < 113
 
 
+GROWTH = """
+import sys, polars as pl
+from pathlib import Path
+from tests.test_expectations import SHOP, Sample, products
+
+def resident_mib():
+    facts = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(facts["VmRSS"].split()[0]) >> 10
+
+sample = Sample(SHOP, 0, most_rows=1_000)
+batch = products([{}] * 10_000)
+for number in range(60):
+    sample.add(batch.with_columns(title=pl.concat_str(pl.int_range(pl.len()), pl.lit("x" * 1_000))))
+    if number == 20:
+        before = resident_mib()
+print(len(sample.rows), resident_mib() - before)
+"""
+
+
+def test_a_sample_holds_its_own_rows_and_not_the_batches_they_came_in():
+    """40 batches of 10 MB: Polars' rows share the texts of the frame that they were picked from."""
+    done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)
+    rows, grown_mib = map(int, done.stdout.split())
+    assert rows == 1_000
+    assert grown_mib < 150
+
+
 def test_samples_of_several_files_merge_into_one_of_all_rows():
     frame = generated(600, seed=7)
     broken = failures(frame, compile(SHOP))

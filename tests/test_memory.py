@@ -1,7 +1,10 @@
-"""What decides about all rows of a source at once works within AISLE_MEMORY_LIMIT, however its files are cut."""
+"""Memory: what decides about all rows at once works within AISLE_MEMORY_LIMIT, and what was freed is given back."""
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +18,28 @@ from warehouse.query import query
 from warehouse.runs import open_run
 
 BATCH, BATCHES = 50_000, 10
+
+FREED = """
+from pathlib import Path
+from core.memory import give_back
+
+def resident_mib():
+    facts = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(facts["VmRSS"].split()[0]) >> 10
+
+held = [b"x" * (100_000 + number) for number in range(3_000)]
+last = held[-1]  # what is freed lies below it
+held.clear()
+before = resident_mib()
+give_back()
+print(before - resident_mib())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc holds back what was freed")
+def test_what_was_freed_can_be_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 200
 
 
 def batch(number: int, rows: int) -> pl.DataFrame:

@@ -21,6 +21,9 @@ from warehouse.statements import column, quoted, statement
 
 _ANSWER = ", ".join(columns.PREDICTION)
 
+_BATCHES = 2
+"""Batches of a partition: its rows have neither `raw` nor what it was parsed to, so as many again fit."""
+
 
 class Predicts(Protocol):
     """What scoring asks of a model."""
@@ -103,12 +106,12 @@ def plan(
             f"COPY (FROM todo ORDER BY seq) TO {quoted(str(todo_file))} "
             f"(FORMAT parquet, ROW_GROUP_SIZE {tables.ROW_GROUP})"
         )
-        rows = get_settings().batch_rows
+        rows, planned = _BATCHES * get_settings().batch_rows, f"read_parquet({quoted(str(todo_file))})"
         bounds = connection.execute(
             f"SELECT min(seq), max(seq) FROM (SELECT seq, (row_number() OVER (ORDER BY seq) - 1) // {rows} AS part "
-            "FROM todo) GROUP BY part ORDER BY part"
+            f"FROM {planned}) GROUP BY part ORDER BY part"
         ).fetchall()
-        counts = one(connection, "SELECT count(*) FROM todo"), one(connection, "SELECT count(*) FROM known")
+        counts = one(connection, f"SELECT count(*) FROM {planned}"), one(connection, "SELECT count(*) FROM known")
     products = run.files("products")
     fields = [field.name for field in spec.fields]
     partitions = [

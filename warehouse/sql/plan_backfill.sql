@@ -8,7 +8,7 @@ GROUP BY product_id, feature_hash;
 
 /*known_answers*/
 
-CREATE TEMP TABLE todo AS
+CREATE TEMP VIEW todo AS
 SELECT
     products.product_id,
     products.seq,
