@@ -40,21 +40,16 @@ FLOWS = {
 }
 
 CHOSEN = [
-    ("first night", "commit models: after (1)"),
     ("first night", "commit runs: after (1)"),
     ("nightly", "commit state: after (2)"),
     ("nightly", "publish: renamed (1)"),
     ("nightly", "commit drift: after (1)"),
     ("ingest", "commit: file moved (1)"),
     ("ingest", "commit products: after (1)"),
-    ("ingest", "commit runs: before (1)"),
     ("ingest", "commit runs: after (1)"),
-    ("train", "artifact: after (1)"),
     ("train", "commit models: after (2)"),
     ("score", "step score partition: 1 of 1 (1)"),
     ("score", "commit scores: after (1)"),
-    ("score", "commit: file moved (2)"),
-    ("monitor", "commit drift: after (1)"),
     ("monitor", "step write index: 1 of 1 (1)"),
     ("publish", "publish: after (1)"),
     ("retrain", "publish: renamed (1)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from aisle.cli import run as run_command
 from catalogs.demo import generate
 from core.errors import NotKept
 from core.settings import get_settings
@@ -48,6 +50,32 @@ def store_day(day: int) -> None:
         ingest(run, [("1", f"title of day {day}", None), (f"new-{day}", "a ball", "Toys")], bad=1)
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where homes are kept that several tests begin with."""
+    return tmp_path_factory.mktemp("kept")
+
+
+def begin_with(home: Path, kept: Path, make: Callable[[], None]) -> None:
+    """A home as `make` makes it: made once, and copied."""
+    before = kept / make.__name__
+    if not before.exists():
+        make()
+        shutil.copytree(home, before)
+        return
+    shutil.copytree(before, home)
+    publish(get_home())  # views name their files by whole paths
+
+
+def store_all_days() -> None:
+    for day in range(DAYS):
+        store_day(day)
+
+
+def run_the_demo() -> None:
+    assert run_command(["run", "demo", str(generate(get_home().root.parent / "source", 600))]) == 0
+
+
 def maintained(aisle: Any, *words: str) -> tuple[int, dict[str, Any]]:
     code, out, _ = aisle("maintain", *words, "--json")
     [told] = json.loads(out)
@@ -78,9 +106,10 @@ def test_small_files_are_written_together_and_every_time_reads_as_before(home: P
     assert query(get_home(), "SELECT flow FROM runs").rows[-2:] == [("maintain",), ("ingest",)]
 
 
-def test_files_that_nobody_needs_go_and_others_stay(home: Path, aisle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for day in range(DAYS):
-        store_day(day)
+def test_files_that_nobody_needs_go_and_others_stay(
+    home: Path, kept: Path, aisle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_with(home, kept, store_all_days)
     first = datetime.now(UTC)
     now = shown()
     folder = home / "tables" / "shelf" / "state"
@@ -112,13 +141,12 @@ def test_files_that_nobody_needs_go_and_others_stay(home: Path, aisle: Any, monk
 
 
 def test_what_was_published_last_stays_whatever_is_tidied(
-    home: Path, aisle: Any, monkeypatch: pytest.MonkeyPatch
+    home: Path, kept: Path, aisle: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even with no retention at all: somebody may have opened it a moment ago."""
     monkeypatch.setenv("AISLE_RETENTION_DAYS", "0")
     get_settings.cache_clear()
-    for day in range(DAYS):
-        store_day(day)
+    begin_with(home, kept, store_all_days)
     with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as reader:
         before = {view: reader.execute(f"SELECT * FROM {view} ORDER BY ALL").fetchall() for view in OPEN}
         code, told = maintained(aisle)
@@ -132,10 +160,9 @@ def test_what_was_published_last_stays_whatever_is_tidied(
     ["compact products: after (1)", "commit runs: before (1)"],
 )
 def test_upkeep_that_is_killed_changes_nothing_and_the_next_finishes(
-    home: Path, tmp_path: Path, aisle: Any, point: str
+    home: Path, kept: Path, tmp_path: Path, aisle: Any, point: str
 ) -> None:
-    for day in range(DAYS):
-        store_day(day)
+    begin_with(home, kept, store_all_days)
     then, now = datetime.now(UTC), shown()
     killed = run(home, ["maintain", "shelf"], tmp_path / "told.json", until=point)
     assert killed.code == -signal.SIGKILL, killed.reached
@@ -176,9 +203,8 @@ def flip(file: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["products", "rejects", "runs"])
-def test_a_flipped_bit_is_found_in_what_was_written_together(home: Path, aisle: Any, kind: str) -> None:
-    for day in range(DAYS):
-        store_day(day)
+def test_a_flipped_bit_is_found_in_what_was_written_together(home: Path, kept: Path, aisle: Any, kind: str) -> None:
+    begin_with(home, kept, store_all_days)
     assert maintained(aisle)[1]["compacted"][kind]["after"] == 1
     assert maintained(aisle)[1]["damage"] == []
     path = get_home().table("shelf", kind)
@@ -204,9 +230,9 @@ def test_a_flipped_bit_is_found_in_what_was_written_together(home: Path, aisle: 
     ],
 )
 def test_damage_is_found_and_nothing_is_touched(
-    home: Path, tmp_path: Path, aisle: Any, which: str, damage: Callable[[Path], None], said: str
+    home: Path, kept: Path, aisle: Any, which: str, damage: Callable[[Path], None], said: str
 ) -> None:
-    assert aisle("run", "demo", str(generate(tmp_path / "source", 600)))[0] == 0
+    begin_with(home, kept, run_the_demo)
     assert maintained(aisle, "demo")[0] == 0
     tables_of = home / "tables" / "demo"
     damaged = {
