@@ -62,7 +62,6 @@ PROMISED = {
         "Aisle linear-fast, 5 epochs",
         "Aisle linear",
         "plain: words + bigrams",
-        "plain: words",
         "fastText supervised",
     ],
     "single": [
