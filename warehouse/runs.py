@@ -241,8 +241,7 @@ def _alone(catalog: str, flow: str, source: list[str], *, records: bool = True) 
             finally:
                 del _open_runs[run.run_id]
                 shutil.rmtree(run.staging, ignore_errors=True)
-            if run.recorded:
-                run.publish()
+            run.publish()
     finally:
         if run is not None:
             run.call_due()
