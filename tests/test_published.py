@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 import warehouse.past
 import warehouse.publish
 from core.errors import TableDamaged
+from tests.conftest import PROJECT
 from tests.stored import frame, ingest, night, spec
 from warehouse.home import get_home
 from warehouse.ingest import Stage, Staged, staged_folder, store
@@ -132,3 +136,18 @@ def test_a_copy_of_a_catalogues_tables_is_no_catalogue(home: Path) -> None:
     shutil.copytree(home / "tables" / "shelf", home / "tables" / "shelf.bak")
     night([("3", "new", None)])
     assert asked("SELECT DISTINCT catalog FROM products") == [("shelf",)]
+
+
+def test_publishing_imports_no_pandas(home: Path) -> None:
+    """DuckDB does for the first parameter that it is given, and a rollback waits for it."""
+    night(ROWS)
+    code = """
+import sys
+from warehouse.home import get_home
+from warehouse.publish import is_published, publish
+publish(get_home())
+assert is_published(get_home(), "shelf")
+print("pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=os.environ, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr

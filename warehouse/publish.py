@@ -102,7 +102,9 @@ def _told(home: Home, catalog: str) -> dict[str, str] | None:
     """
     try:
         with duckdb.connect(str(home.database), read_only=True) as connection:
-            rows = connection.execute("SELECT kind, sql FROM tables.published WHERE catalog = ?", [catalog]).fetchall()
+            rows = connection.execute(
+                f"SELECT kind, sql FROM tables.published WHERE catalog = {quoted(catalog)}"
+            ).fetchall()
     except duckdb.Error:  # no database (yet), none of ours, or written before this was kept
         return None
     return {kind: sql for kind, sql in rows if kind is not None} if rows else None
@@ -155,8 +157,10 @@ def build(connection: duckdb.DuckDBPyConnection, parts: Mapping[str, Parts], unt
     connection.execute("CREATE SCHEMA tables")
     connection.execute("CREATE TABLE tables.published (catalog VARCHAR, kind VARCHAR, sql VARCHAR)")
     for catalog, own in parts.items():
-        told = [[catalog, kind, part.sql] for kind, part in own.items()]
-        connection.executemany("INSERT INTO tables.published VALUES (?, ?, ?)", told or [[catalog, None, None]])
+        # No parameters: for the first one that it is given, DuckDB imports pandas and pyarrow, which takes a second.
+        told = [f"({quoted(catalog)}, {quoted(kind)}, {quoted(part.sql)})" for kind, part in own.items()]
+        rows = ", ".join(told or [f"({quoted(catalog)}, NULL, NULL)"])
+        connection.execute(f"INSERT INTO tables.published VALUES {rows}")
     for kind in columns.COLUMNS:
         found = _agreeing([own[kind] for own in parts.values() if kind in own])
         if kind == "runs" and until is not None:
