@@ -21,8 +21,7 @@ __all__ = ["Linear", "fit_linear", "from_estimator", "settled", "solver_of"]
 # From so many rows on AdaGrad is as accurate as LinearSVC, and many times faster (benchmarks/results/solvers.md).
 _MANY_ROWS = 20_000
 _EPOCHS, _FEWEST_EPOCHS = 5, 2
-# So many rows in all epochs together, as long as there are two: with a million products three epochs were as accurate
-# as five (docs/decisions.md).
+# So many rows in all epochs together, as long as there are two (docs/decisions.md).
 _ENOUGH_VISITS = 3_000_000
 # liblinear copies the matrix at 24 bytes an entry: no more than so many entries go there, whatever the rows.
 _SVC_ENTRIES = 50_000_000

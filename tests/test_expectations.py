@@ -356,13 +356,9 @@ def test_every_row_is_as_likely_to_be_in_the_sample():
 
 
 GROWTH = """
-import sys, polars as pl
-from pathlib import Path
+import polars as pl
+from tests.resident import resident_mib
 from tests.test_expectations import SHOP, Sample, products
-
-def resident_mib():
-    facts = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(facts["VmRSS"].split()[0]) >> 10
 
 sample = Sample(SHOP, 0, most_rows=1_000)
 batch = products([{}] * 10_000)

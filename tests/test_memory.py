@@ -20,12 +20,8 @@ from warehouse.runs import open_run
 BATCH, BATCHES = 50_000, 10
 
 FREED = """
-from pathlib import Path
 from core.memory import give_back
-
-def resident_mib():
-    facts = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(facts["VmRSS"].split()[0]) >> 10
+from tests.resident import resident_mib
 
 held = [b"x" * (100_000 + number) for number in range(3_000)]
 last = held[-1]  # what is freed lies below it

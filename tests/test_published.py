@@ -16,14 +16,16 @@ import pytest
 
 import warehouse.past
 import warehouse.publish
-from core.errors import TableDamaged
+from core.errors import RunLocked, TableDamaged
+from core.settings import get_settings
 from tests.conftest import PROJECT
 from tests.stored import frame, ingest, night, spec
 from warehouse.home import get_home
 from warehouse.ingest import Stage, Staged, staged_folder, store
+from warehouse.locks import locked
 from warehouse.publish import publish
 from warehouse.query import query
-from warehouse.runs import open_run
+from warehouse.runs import finish, open_run
 
 ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys")]
 
@@ -136,6 +138,22 @@ def test_a_copy_of_a_catalogues_tables_is_no_catalogue(home: Path) -> None:
     shutil.copytree(home / "tables" / "shelf", home / "tables" / "shelf.bak")
     night([("3", "new", None)])
     assert asked("SELECT DISTINCT catalog FROM products") == [("shelf",)]
+
+
+def test_where_all_is_seen_finishing_waits_for_no_other_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AISLE_LOCK_WAIT_S", "0")
+    get_settings.cache_clear()
+    night(ROWS)
+    seen = (home / "warehouse.duckdb").stat().st_ino
+    with locked(get_home().lock("run-shelf"), wait_s=0, what="a run"):
+        finish("shelf")
+        assert (home / "warehouse.duckdb").stat().st_ino == seen
+        (home / "warehouse.duckdb").unlink()
+        with pytest.raises(RunLocked):
+            finish("shelf")
+    finish("shelf")
+    assert len(asked("SELECT * FROM products")) == len(ROWS)
+    assert len(asked("SELECT * FROM runs")) == 1
 
 
 def test_publishing_imports_no_pandas(home: Path) -> None:
