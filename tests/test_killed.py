@@ -58,7 +58,7 @@ CHOSEN = [
     ("catch up", "commit runs: after (2)"),
     ("maintain", "commit runs: before (1)"),
     ("promote", "commit runs: after (1)"),
-    ("rollback", "commit models: after (1)"),
+    ("rollback", "restore state: after (1)"),
     ("policy", "commit policy: after (1)"),
     ("review import", "commit labels: after (1)"),
 ]
@@ -130,13 +130,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         environment.setenv("AISLE_WORKERS", "2")
         get_settings.cache_clear()
         house = House(folder)
-        for kept, words in (
-            ("nothing", None),
-            ("a night", ["nightly", "demo", [named["day0"]]]),
-            ("an ingest", ["ingest", "demo", [named["day1"]]]),
-            ("two champions", ["train", "demo", None, None, True]),
+        for kept, after, steps in (
+            ("nothing", None, []),
+            ("a night", "nothing", [["nightly", "demo", [named["day0"]]]]),
+            ("an ingest", "a night", [["ingest", "demo", [named["day1"]]]]),
+            ("two champions", "a night", [["train", "demo", None, None, True], ["score", "demo"]]),
         ):
-            if words:
+            if after:
+                put_back(folder / after, house.home)
+            for words in steps:
                 ended = house.run(words)
                 assert (ended.code, ended.error) == (0, "")
             house.keep(kept)

@@ -16,6 +16,7 @@ from warehouse.home import get_home
 from warehouse.ingest import Stage, Staged, staged_folder, store
 from warehouse.query import query
 from warehouse.runs import open_run
+from warehouse.scoring import training_rows
 
 BATCH, BATCHES = 50_000, 10
 
@@ -47,8 +48,8 @@ def batch(number: int, rows: int) -> pl.DataFrame:
     return frame.with_columns(
         source_file=pl.lit("shelf.jsonl"),
         product_id=pl.format("product-{}", "source_row"),
-        known_path=pl.lit(None, pl.List(pl.String)),
-        title=name,
+        known_path=pl.lit(["Toys"]),
+        title=name + " " + digest + digest,
         text_hash=digest.str.slice(0, 32),
         feature_hash=digest,
         row_hash=digest.str.reverse(),
@@ -73,3 +74,7 @@ def test_many_rows_are_compared_in_little_memory_whatever_the_first_file_has(
             store(run, spec(), [Staged("shelf.jsonl", rows, 0, {})])
             assert run.counts["stored"] == stored
     assert query(get_home(), "SELECT count(*) FROM products").rows == [(rows,)]
+    with open_run("shelf", "train") as run:
+        chosen = training_rows(run, spec())
+        assert chosen.height == rows
+        assert chosen["title"].str.split(" ").list.first().cast(pl.Int64).is_sorted()

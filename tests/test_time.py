@@ -15,10 +15,11 @@ from core.settings import get_settings
 from tasks.plan_scoring import plan_scoring
 from tasks.store_scores import store_scores
 from tests.stored import LengthModel, crown, ingest, models, night, score
-from warehouse import scoring
+from warehouse import scoring, tables
 from warehouse.home import get_home
 from warehouse.past import end_of_run, moment
 from warehouse.query import query
+from warehouse.recorded import recorded
 from warehouse.runs import Run, open_run
 
 ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None)]
@@ -146,6 +147,63 @@ def test_a_rollback_brings_the_answers_back_at_once(home: Path, aisle: Any) -> N
     assert asked("SELECT model_version FROM predictions WHERE product_id = '4'") == [("v2",)]
     assert asked("SELECT count(*) FROM predictions_history") == [(7,)], "nothing was scored again"
     assert asked("SELECT bool_and(balanced) FROM conservation") == [(True,)]
+
+
+def test_a_rollback_finds_the_state_of_its_answers_and_writes_none(home: Path, aisle: Any) -> None:
+    night(ROWS)
+    before, files = asked("SELECT * FROM predictions ORDER BY ALL"), state_files()
+    _another_champion()
+    meanwhile, then = datetime.now(UTC), shown()
+    code, printed, _ = aisle("models", "rollback", "shelf", "--json")
+    assert code == 0
+    assert {key: json.loads(printed)[key] for key in ("reused", "unanswered")} == {"reused": 3, "unanswered": 0}
+    assert asked("SELECT * FROM predictions ORDER BY ALL") == before
+    assert state_files() == files
+    assert shown(meanwhile) == then
+    night([("2", "a longer ball", None), ("4", "new", "Toys")])
+    assert asked("SELECT product_id, model_version FROM predictions ORDER BY 1") == [(one, "v1") for one in "1234"]
+    assert asked("SELECT bool_and(balanced) FROM conservation") == [(True,)]
+
+
+@pytest.mark.parametrize("loss", ["gone", "damaged"])
+def test_a_rollback_looks_answers_up_where_the_state_of_then_is_not_whole(home: Path, aisle: Any, loss: str) -> None:
+    night(ROWS)
+    before, (file,) = asked("SELECT * FROM predictions ORDER BY ALL"), state_files()
+    _another_champion()
+    if loss == "gone":
+        file.unlink()
+    else:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 3] ^= 1
+        file.write_bytes(content)
+    assert aisle("models", "rollback", "shelf")[0] == 0
+    assert asked("SELECT * FROM predictions ORDER BY ALL") == before
+    assert state_files() != [file]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([("4", "new", "Toys")], {"1": "v1", "2": "v1", "3": "v1", "4": "v2"}),
+        ([("2", "a longer ball", "Toys")], {"1": "v1", "2": "v2", "3": "v1"}),
+        ([("2", "ball", "Books")], {"1": "v1", "2": "v1", "3": "v1"}),
+    ],
+    ids=["a new product", "another title", "another label"],
+)
+def test_a_rollback_takes_nothing_back_but_answers(home: Path, aisle: Any, changes: Any, expected: Any) -> None:
+    """What was stored since is current as before, under the champion that answered last."""
+    night(ROWS)
+    _another_champion()
+    night(changes)
+    before = asked("SELECT * FROM products ORDER BY ALL")
+    assert aisle("models", "rollback", "shelf")[0] == 0
+    assert asked("SELECT * FROM products ORDER BY ALL") == before
+    assert dict(asked("SELECT product_id, model_version FROM predictions")) == expected
+
+
+def state_files() -> list[Path]:
+    table = get_home().table("shelf", "state")
+    return [Path(file) for file in tables.files(table, recorded(get_home(), "shelf")["state"])]
 
 
 def backfill(

@@ -87,6 +87,11 @@ class Run:
         """Replace all rows of one of the catalogue's tables."""
         self._wrote(kind, tables.overwrite(self.table(kind), data))
 
+    def restore(self, kind: str, version: int) -> None:
+        """Make the rows of one of the catalogue's tables those of an earlier version again; its files serve for both."""
+        tables.restore(self.table(kind), version)
+        self._wrote(kind, tables.version(self.table(kind)))
+
     def read(self, kind: str) -> pl.DataFrame:
         """All rows of a small table, as this run sees it."""
         return tables.read(self.table(kind), kind, self.versions.get(kind))

@@ -17,7 +17,7 @@ from warehouse.engine import copied, engine, one
 from warehouse.home import beside
 from warehouse.registry import ModelRecord
 from warehouse.runs import Run
-from warehouse.statements import column, quoted, statement
+from warehouse.statements import quoted, statement
 
 _ANSWER = ", ".join(columns.PREDICTION)
 
@@ -121,37 +121,11 @@ def plan(
     return Plan(model, partitions, *counts, window, replaces)
 
 
-def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
-    """Make the answers that `model` gave before the current ones again, and score nothing.
-
-    Returns:
-        Rows that have its answers now, and rows that it has none for: these keep what they had.
-    """
-    with engine(run) as connection:
-        connection.execute(f"SET VARIABLE model_digest = {quoted(model.digest)}")
-        connection.execute(statement("plan_scoring"))
-        reused, left = one(connection, "SELECT count(*) FROM known"), one(connection, "SELECT count(*) FROM todo")
-        if reused:
-            # In whatever order rows come: keeping it would hold in memory what is wide.
-            connection.execute("SET preserve_insertion_order = false")
-            run.overwrite("state", copied(run, connection, statement("taken_back_state")))
-    run.model_version = model.version
-    return reused, left
-
-
 def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_id: str) -> int:
     """Score one partition into its staging file; returns its rows. Done again, the file is written again as a whole."""
     inside = pl.col("seq").is_between(part.first_seq, part.last_seq)
     todo = pl.scan_parquet(part.todo).filter(inside).collect()
-    # Earlier versions and products that need no answer lie in the same range: they must not fill the memory.
-    frame = (
-        pl.scan_parquet(part.products, missing_columns="insert", extra_columns="ignore")
-        .filter(inside)
-        .select("seq", *part.fields)
-        .join(todo.lazy().select("seq"), on="seq", how="semi")
-        .collect(engine="streaming")
-    )
-    rows = todo.join(frame, on="seq", how="left", maintain_order="left")
+    rows = _with_fields(todo, part.products, part.fields)
     answers = model.predict(rows.select(part.fields))
     scored = todo.with_columns(
         answers["label"],
@@ -212,6 +186,25 @@ def training_rows(run: Run, spec: CatalogSpec) -> pl.DataFrame:
     refuse_unstored_fields(run, spec)
     if not run.files("products"):
         return tables.empty("state")
-    chosen = ", ".join(f"products.{column(field.name)}" for field in spec.fields)
     with engine(run) as connection:
-        return connection.execute(statement("training_rows").replace("/*fields*/", chosen)).pl()
+        connection.execute("SET preserve_insertion_order = false")
+        labelled = connection.execute(statement("training_rows")).pl().sort("first_seq")
+    fields = [field.name for field in spec.fields]
+    return _with_fields(labelled, run.files("products"), fields).drop("seq", "first_seq")
+
+
+def _with_fields(rows: pl.DataFrame, products: list[str], fields: list[str]) -> pl.DataFrame:
+    """Rows that name product versions by `seq`, in their order, with the fields of those.
+
+    Polars joins them: texts are not copied, and DuckDB would need room for all of them within its limit.
+    """
+    inside = pl.col("seq").is_between(rows["seq"].min(), rows["seq"].max())
+    # Earlier versions and products that are not asked for lie in the same range: they must not fill the memory.
+    found = (
+        pl.scan_parquet(products, missing_columns="insert", extra_columns="ignore")
+        .filter(inside)
+        .select("seq", *fields)
+        .join(rows.lazy().select("seq"), on="seq", how="semi")
+        .collect(engine="streaming")
+    )
+    return rows.join(found, on="seq", how="left", maintain_order="left")

@@ -31,6 +31,7 @@ __all__ = [
     "conform",
     "empty",
     "files",
+    "is_whole",
     "logged",
     "overwrite",
     "read",
@@ -70,6 +71,15 @@ class LoggedFile:
 def _named_digest(path: Path) -> str | None:
     last = path.stem.rpartition("-")[2]
     return last if len(last) == SHA256_CHARS else None
+
+
+def is_whole(file: Path) -> bool:
+    """Whether a file is the one that was written, as far as its name tells: what compaction wrote has no digest there.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return _named_digest(file) in {None, sha256(file)}
 
 
 def empty(kind: str) -> pl.DataFrame:
@@ -213,7 +223,7 @@ def read(path: Path, kind: str, at: int | None) -> pl.DataFrame:
     """
     for file in [] if at is None else map(Path, files(path, at)):
         try:
-            whole = _named_digest(file) in {None, sha256(file)}
+            whole = is_whole(file)
         except OSError as error:
             raise unusable(path, at, error) from error
         if not whole:

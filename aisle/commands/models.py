@@ -95,8 +95,8 @@ def _decide(catalog: str, event: Event, version: str | None, why: str, as_json_:
     """Note a person's decision in the model's history, and publish it."""
     require(catalog)
     from warehouse import registry
+    from warehouse.rollback import take_back
     from warehouse.runs import open_run
-    from warehouse.scoring import take_back
 
     with open_run(catalog, f"models {_COMMAND[event]}") as run:
         champion = registry.champion(run)

@@ -1,0 +1,80 @@
+"""An earlier champion's answers become current again: nothing is scored, and where it can be nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from core.errors import TableDamaged
+from warehouse import tables
+from warehouse.engine import copied, engine, one
+from warehouse.recorded import recorded_runs, versions_of
+from warehouse.registry import ModelRecord
+from warehouse.runs import Run
+from warehouse.statements import quoted, select, statement
+
+__all__ = ["take_back"]
+
+_OTHERS = "model_digest IS DISTINCT FROM getvariable('model_digest')"
+
+
+def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
+    """Make the answers that `model` gave before the current ones again, and score nothing.
+
+    Where an earlier state held them for the very products that are current, that one is current again. Else they are
+    looked up among all that was ever said, and the state is written anew.
+
+    Returns:
+        Rows that have its answers now, and rows that it has none for: these keep what they had.
+    """
+    run.model_version = model.version
+    with engine(run) as connection:
+        connection.execute(f"SET VARIABLE model_digest = {quoted(model.digest)}")
+        others = one(connection, f"SELECT count(*) FROM state WHERE {_OTHERS}")
+        if not others:
+            return 0, 0
+        earlier = _earlier_state(run, connection)
+        if earlier is not None:
+            run.restore("state", earlier)
+            return others, 0
+        connection.execute(statement("plan_scoring"))
+        reused, left = one(connection, "SELECT count(*) FROM known"), one(connection, "SELECT count(*) FROM todo")
+        if reused:
+            # In whatever order rows come: keeping it would hold in memory what is wide.
+            connection.execute("SET preserve_insertion_order = false")
+            run.overwrite("state", copied(run, connection, statement("taken_back_state")))
+    return reused, left
+
+
+def _earlier_state(run: Run, connection: duckdb.DuckDBPyConnection) -> int | None:
+    """The newest recorded state with the model's answer for each product that is current, and no other product.
+
+    What a row of the state says of its product follows from `seq`, as does whether an answer is still that of its form.
+    """
+    if run.mirror is not None:  # the copy of a home on S3 may still have files that the bucket has no more
+        return None
+    recorded = [versions_of(text).get("state") for text in recorded_runs(run.home, run.catalog)["tables"]]
+    for version in dict.fromkeys(reversed(recorded)):
+        files = [] if version is None else _whole_files(run, version)
+        if not files:
+            return None
+        found = connection.execute(f"""
+            SELECT count(*) FILTER (now.seq IS NULL OR earlier.seq IS NULL), count(*) FILTER (earlier.others)
+            FROM (SELECT seq FROM state) AS now
+            FULL JOIN (SELECT seq, {_OTHERS} AS others FROM ({select(files, "state")})) AS earlier USING (seq)
+        """).fetchone()
+        if found is None or found[0]:  # a version of a product that went does not come back: older states differ, too
+            return None
+        if not found[1]:
+            return version
+    return None
+
+
+def _whole_files(run: Run, version: int) -> list[str]:
+    """The files of the state at a version, where all of them are still here as they were written; else none."""
+    try:
+        files = tables.files(run.table("state"), version)
+        return files if all(tables.is_whole(Path(file)) for file in files) else []
+    except (TableDamaged, OSError):
+        return []
