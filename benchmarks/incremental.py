@@ -28,6 +28,7 @@ ROLLBACK_S = 10.0
 
 FIRST, AGAIN, SAME = "first run", "1 % changed", "the same file again"
 OTHER, BACK, PUBLISH = "another champion: all scored again", "aisle models rollback", "publish alone"
+NIGHT, BACK_LATER = "under that champion, 1 % more changed", "aisle models rollback, a night later"
 
 
 def run(options: Options) -> Report:
@@ -37,7 +38,7 @@ def run(options: Options) -> Report:
     options.say(f"incremental: making {rows:,} products")
     source = make(options.folder, rows, seed=0)
     taught = make(options.folder, few, seed=2)
-    again, changed = _changed(source, options.folder / "again.jsonl", seed=0)
+    again, changed = _changed(source.path, options.folder / "again.jsonl", seed=0)
     home = options.folder / "home"
     options.say(f"incremental: training two models on {few:,} products")
     own: dict[str, Any] = {"catalog": source.catalog}
@@ -56,6 +57,12 @@ def run(options: Options) -> Report:
     _add(report, OTHER, measured(pipeline.promote_and_score, own | {"version": "v1"}, home=home))
     options.say(f"incremental: {BACK}")
     _add(report, BACK, measured(pipeline.rollback, own, home=home))
+    options.say(f"incremental: {NIGHT}")
+    measured(pipeline.promote_and_score, own | {"version": "v1"}, home=home)
+    later, _ = _changed(again, options.folder / "later.jsonl", seed=1)
+    _add(report, NIGHT, measured(pipeline.ingest_and_score, own | {"source": str(later)}, home=home))
+    options.say(f"incremental: {BACK_LATER}")
+    _add(report, BACK_LATER, measured(pipeline.rollback, own, home=home))
     _add(report, PUBLISH, measured(pipeline.publish, {}, home=home, repeats=options.repeats))
     _goals(report, changed)
     return report
@@ -68,7 +75,8 @@ def _report(source: Source, few: int, changed: int) -> Report:
         f"{source.rows:,} products ({source.maker}) in a home that holds {few:,} others already: ingest and score, "
         f"with linear-fast. Then the same file with another word in {changed:,} of its lines, drawn at random; then "
         "that file once more. Then another model becomes champion and answers for all; then the first takes its place "
-        "again, by `aisle models rollback`, whose seconds include its imports. Each in a process of its own.",
+        "again, by `aisle models rollback`, whose seconds include its imports. Then the other one once more, and a "
+        "night in which other lines change, before the first takes its place. Each in a process of its own.",
         [
             Column("rows", "rows read"),
             Column("scored", "scored"),
@@ -82,15 +90,15 @@ def _report(source: Source, few: int, changed: int) -> Report:
             Column("peak_mib", "peak MiB"),
         ],
         charts=(("seconds", "seconds"), ("peak_mib", "peak memory, MiB")),
-        ours=(FIRST, AGAIN, SAME, OTHER, BACK, PUBLISH),
+        ours=(FIRST, AGAIN, SAME, OTHER, BACK, NIGHT, BACK_LATER, PUBLISH),
         notes=["Where other work ran beside it (the load is below), seconds say little, and processor seconds more."],
     )
 
 
-def _changed(source: Source, path: Path, seed: int) -> tuple[Path, int]:
+def _changed(source: Path, path: Path, seed: int) -> tuple[Path, int]:
     """Write the file again with another title in CHANGED_SHARE of its lines; returns how many."""
     chance, changed = random.Random(seed), 0
-    with source.path.open("rb") as lines, path.open("wb") as out:
+    with source.open("rb") as lines, path.open("wb") as out:
         for line in lines:
             if chance.random() < CHANGED_SHARE and (record := _record(line)) is not None:
                 record["title"] = f"{record.get('title') or ''} refurbished".strip()
@@ -124,4 +132,5 @@ def _goals(report: Report, changed: int) -> None:
     scored = report.value(AGAIN, "scored")
     report.reach("1 % changed: scored / lines changed", None if scored is None else scored / max(changed, 1), most=1)
     report.reach("the same file again: scored", report.value(SAME, "scored"), most=0)
-    report.reach(f"rollback ≤ {ROLLBACK_S:g} s", report.value(BACK, "seconds"), most=ROLLBACK_S)
+    for way in (BACK, BACK_LATER):
+        report.reach(f"{way}: ≤ {ROLLBACK_S:g} s", report.value(way, "seconds"), most=ROLLBACK_S)

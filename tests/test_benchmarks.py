@@ -46,6 +46,8 @@ PROMISED = {
         "the same file again",
         "another champion: all scored again",
         "aisle models rollback",
+        "under that champion, 1 % more changed",
+        "aisle models rollback, a night later",
         "publish alone",
     ],
     "runners": ["threads", "processes", "dask"],

@@ -88,7 +88,7 @@ class Run:
         self._wrote(kind, tables.overwrite(self.table(kind), data))
 
     def restore(self, kind: str, version: int) -> None:
-        """Make the rows of one of the catalogue's tables those of an earlier version again; its files serve for both."""
+        """Make the rows of one of the catalogue's tables those of an earlier version again, which keeps its files."""
         tables.restore(self.table(kind), version)
         self._wrote(kind, tables.version(self.table(kind)))
 
