@@ -76,7 +76,9 @@ class Calibration:
     def rank(self, scores: NDArray[np.float32]) -> Ranked:
         """The best two labels of each row of scores, with calibrated confidences."""
         found = _best(scores, self.temperature, self.tree)
-        levels = np.column_stack([curve(odds) for curve, odds in zip(self.curves, found.odds, strict=True)])
+        levels = np.empty((len(scores), self.tree.depth))
+        for level, (curve, odds) in enumerate(zip(self.curves, found.odds, strict=True)):
+            levels[:, level] = curve(odds)
         confidence = levels[:, 0]
         if self.tree.depth > 1:
             lengths = self.tree.lengths[found.label]

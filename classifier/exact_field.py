@@ -12,16 +12,17 @@ from typing_extensions import override
 
 from catalogs.letter_case import lowered
 from classifier.design import Block
-from classifier.fields import FieldVectoriser, inverse_frequency
+from classifier.few import Counted, Counts, count
+from classifier.fields import CountedField, inverse_frequency
 from classifier.lookup import StringLookup
-from classifier.parts import Array, Part, Rows, Values, WordNames, count_ids, is_empty, normalise_jointly
+from classifier.parts import Array, Part, Rows, WordNames, count_ids, is_empty, normalise_jointly
 from classifier.recipes import WordParams
-from classifier.vocabulary import starts_of_lists, text_starts
+from classifier.vocabulary import text_starts
 
 __all__ = ["ExactField"]
 
 
-class ExactField(FieldVectoriser):
+class ExactField(CountedField):
     """Exact tokens by inverse document frequency, scaled to one length; a value counts once a product.
 
     Args:
@@ -69,15 +70,21 @@ class ExactField(FieldVectoriser):
         (self.weights,) = coefficients
 
     @override
-    def parts(self, values: Values) -> list[Part]:
+    def parts(self, values: pl.Series) -> list[Part]:
         if is_empty(values):
             return []
-        if isinstance(values, pl.Series):
-            tokens, starts = self._tokens(values)
-            ids = self.lookup.ids(tokens)
-        else:
-            ids, starts = self._ids_of_few(values)
-        return [Part(self.name, self._vectors(ids, starts), self.weights, WordNames(self.lookup.strings))]
+        tokens, starts = self._tokens(values)
+        return [Part(self.name, self._vectors(self.lookup.ids(tokens), starts), self.weights, self.names)]
+
+    @override
+    def counted(self, values: list[object]) -> list[Counted]:
+        lists = [value if isinstance(value, list) else [value] for value in values]
+        found = [[str(token) for token in own if token is not None] for own in lists]
+        place = self._dictionary.get
+        ids = [[place(lowered(token) if self.fold_case else token, -1) for token in own] for own in found]
+        own = count(ids)
+        once = Counts(own.ids, [1] * len(own.ids), own.lengths)
+        return [Counted(once, len(self.lookup), self.idf, self.weights, self.names)]
 
     @override
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -98,6 +105,11 @@ class ExactField(FieldVectoriser):
         self.idf = inverse_frequency(self.in_rows, rows)
 
     @cached_property
+    def names(self) -> WordNames:
+        """What the tokens are called."""
+        return WordNames(self.lookup.strings)
+
+    @cached_property
     def _dictionary(self) -> dict[str, int]:
         return {token: place for place, token in enumerate(self.lookup.strings.to_list())}
 
@@ -111,13 +123,6 @@ class ExactField(FieldVectoriser):
             tokens = values.drop_nulls()
         tokens = tokens.cast(pl.String)
         return (tokens.str.to_lowercase() if self.fold_case else tokens).rename("token"), text_starts(lengths)
-
-    def _ids_of_few(self, values: list[object]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        lists = [value if isinstance(value, list) else [value] for value in values]
-        found = [[str(token) for token in own if token is not None] for own in lists]
-        place = self._dictionary.get
-        ids = [place(lowered(token) if self.fold_case else token, -1) for own in found for token in own]
-        return np.array(ids, dtype=np.int32), starts_of_lists(found)
 
     def _vectors(self, ids: NDArray[np.int32], starts: NDArray[np.int64]) -> Rows:
         counts = count_ids(ids, starts, len(self.lookup))

@@ -97,6 +97,17 @@ class PairLookup:
         found -= 1
         return found
 
+    def places(self, keys: list[int]) -> list[int]:
+        """Id of each of a few pairs, given as first << 32 | second; -1 where it is unknown or below 0."""
+        if not len(self):
+            return [-1] * len(keys)
+        wanted = np.array(keys, dtype=np.int64)
+        found = self._keys.searchsorted(wanted)
+        found[found == len(self)] = 0
+        found[self._keys[found] != wanted] = -1
+        ids: list[int] = found.tolist()
+        return ids
+
 
 def _sample(table: sp.csr_matrix, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.int32]:
     # SciPy's own indexing goes through the same routine, but checks and copies around it.

@@ -17,7 +17,7 @@ from catalogs.product import KNOWN_PATH, TEXT_HASH, join_path
 from classifier.calibration import Calibration, calibration_error, fit_calibration
 from classifier.linear import fit_linear
 from classifier.metrics import evaluate
-from classifier.parts import Array, Values, score
+from classifier.parts import Array, score
 from classifier.prototypes import PrototypeVectoriser, fit_prototype
 from classifier.reasons import REASONS, no_reasons, strongest, strongest_few
 from classifier.thresholds import proof, thresholds_of_tree
@@ -184,7 +184,7 @@ class Model:
     def _predict_few(self, columns: dict[str, list[Any]], rows: int, reasons: bool) -> dict[str, list[Any]]:
         if not rows:
             return {name: [] for name in PREDICTION}
-        parts = self.vectoriser.parts(columns)
+        parts = self.vectoriser.parts_of_few(columns, rows)
         ranked = self.calibration.rank(score(parts, self.intercept, rows))
         label, runner_up = ranked.label.tolist(), ranked.runner_up.tolist()
         return {
@@ -208,7 +208,7 @@ def _levels(path_confidence: NDArray[np.float64]) -> pl.Series:
     return lists.list.eval(pl.element().drop_nans()) if np.isnan(path_confidence).any() else lists
 
 
-def _columns(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, Values]:
+def _columns(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, pl.Series]:
     return {name: frame[name] for name in names}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from classifier.design import Block
-from classifier.fields import FieldVectoriser
-from classifier.parts import Array, Part, Rows, Values, WordNames, is_empty
+from classifier.few import Counted, count
+from classifier.fields import CountedField
+from classifier.parts import Array, Part, Rows, WordNames, is_empty
 
 __all__ = ["NumberField"]
 
 
-class NumberField(FieldVectoriser):
+class NumberField(CountedField):
     """Bins of about as many training rows each; what is no finite number has no bin.
 
     Args:
@@ -55,10 +57,18 @@ class NumberField(FieldVectoriser):
         (self.weights,) = coefficients
 
     @override
-    def parts(self, values: Values) -> list[Part]:
+    def parts(self, values: pl.Series) -> list[Part]:
         if is_empty(values):
             return []
         return [Part(self.name, self._vectors(_numbers(values)), self.weights, self.names)]
+
+    @override
+    def counted(self, values: list[object]) -> list[Counted]:
+        bins = [
+            [bisect_right(self._steps, value)] if isinstance(value, int | float) and math.isfinite(value) else []
+            for value in values
+        ]
+        return [Counted(count(bins), len(self._steps) + 1, np.float32(1), self.weights, self.names)]
 
     @override
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -75,6 +85,7 @@ class NumberField(FieldVectoriser):
 
     def _take(self, edges: NDArray[np.float64]) -> None:
         self.edges = edges
+        self._steps: list[float] = edges.tolist()
         texts = [f"{edge:.6g}" for edge in edges]
         inner = [f"{low} to {high}" for low, high in itertools.pairwise(texts)]
         names = [f"below {texts[0]}", *inner, f"{texts[-1]} or more"] if texts else ["any"]
@@ -87,8 +98,6 @@ class NumberField(FieldVectoriser):
         return Rows(starts, ids, np.full(len(ids), self.weight, dtype=np.float32), len(self.edges) + 1)
 
 
-def _numbers(values: Values) -> NDArray[np.float64]:
+def _numbers(values: pl.Series) -> NDArray[np.float64]:
     """Values as numbers; what is none is NaN."""
-    if isinstance(values, pl.Series):
-        return values.cast(pl.Float64, strict=False).fill_null(math.nan).to_numpy()
-    return np.array([value if isinstance(value, int | float) else math.nan for value in values], dtype=np.float64)
+    return values.cast(pl.Float64, strict=False).fill_null(math.nan).to_numpy()

@@ -6,7 +6,6 @@ rows here are plain arrays, and go to the routines underneath.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -22,22 +21,18 @@ __all__ = [
     "Names",
     "Part",
     "Rows",
-    "Values",
     "WordNames",
     "count_ids",
     "is_empty",
     "normalise_jointly",
     "per_entry",
     "score",
+    "weighted",
 ]
 
-# Up to so many ids a dictionary counts those of a single row faster than arrays do.
-_FEW_IDS = 500
 _FIRST = np.zeros(1, dtype=np.int64)
 # float32 everywhere but in the prototypes, whose last digits need float64.
 Array: TypeAlias = NDArray[np.floating]
-# A field's values: a Series in bulk, a list for a few products. Both give the same.
-Values: TypeAlias = "pl.Series | list[object]"
 
 
 @dataclass(frozen=True)
@@ -106,11 +101,9 @@ class Part:
     names: Names
 
 
-def is_empty(values: Values) -> bool:
+def is_empty(values: pl.Series) -> bool:
     """Whether no product has a value, so that the field adds nothing."""
-    if isinstance(values, pl.Series):
-        return values.null_count() == len(values)
-    return all(value is None for value in values)
+    return values.null_count() == len(values)
 
 
 def score(parts: list[Part], intercept: Array, rows: int) -> Array:
@@ -130,12 +123,20 @@ def score(parts: list[Part], intercept: Array, rows: int) -> Array:
     return scores
 
 
+def weighted(rows: Rows, weights: Array) -> Array:
+    """The product of rows and weights (rows × labels)."""
+    out = np.zeros((len(rows), weights.shape[1]), dtype=weights.dtype)
+    if len(rows.ids):
+        _sparsetools.csr_matvecs(
+            len(rows), rows.width, weights.shape[1], rows.starts, rows.ids, rows.values, weights.ravel(), out.ravel()
+        )
+    return out
+
+
 def count_ids(
     ids: NDArray[np.int32], starts: NDArray[np.integer], width: int, dtype: type[np.floating] = np.float32
 ) -> Rows:
     """Occurrences of each id in each row; ids of -1 do not count."""
-    if len(starts) == 2 and len(ids) < _FEW_IDS:
-        return _count_ids_of_one(ids, width, dtype)
     known = ids >= 0
     if known.all():
         kept, ends = ids.copy(), starts
@@ -149,14 +150,6 @@ def count_ids(
     _sparsetools.csr_sort_indices(rows, ends, kept, values)
     _sparsetools.csr_sum_duplicates(rows, width, ends, kept, values)
     return Rows(ends, kept[: ends[-1]], values[: ends[-1]], width)
-
-
-def _count_ids_of_one(ids: NDArray[np.int32], width: int, dtype: type[np.floating]) -> Rows:
-    counts = Counter(ids.tolist())
-    counts.pop(-1, None)
-    own = sorted(counts)
-    values = np.array([counts[i] for i in own], dtype=dtype)
-    return Rows(np.array([0, len(own)], dtype=np.int32), np.array(own, dtype=np.int32), values, width)
 
 
 def normalise_jointly(blocks: list[Rows], weight: float = 1.0) -> None:

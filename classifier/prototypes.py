@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from classifier.fields import FieldVectoriser
 from classifier.linear import from_estimator
-from classifier.parts import Array, Part, Rows, Values, WordNames
+from classifier.parts import Array, Part, Rows, WordNames
 from classifier.training import OutOfFold, split
 from classifier.vectoriser import ProductVectoriser
 
@@ -119,9 +119,8 @@ class PrototypeField(FieldVectoriser):
         (self.weights,) = coefficients
 
     @override
-    def parts(self, values: Values) -> list[Part]:
-        texts = values if isinstance(values, pl.Series) else pl.Series(values, dtype=pl.String)
-        matrix = self.vectoriser.transform(texts)
+    def parts(self, values: pl.Series) -> list[Part]:
+        matrix = self.vectoriser.transform(values)
         rows = Rows(matrix.indptr, matrix.indices, matrix.data, matrix.shape[1])
         return [Part(self.name, rows, self.weights, WordNames(self.vectoriser.names))]
 
@@ -148,10 +147,14 @@ class PrototypeVectoriser(ProductVectoriser):
         self.params = recipe.params.prototype
         self.fields = [PrototypeField(self.prototype, self.params)]
 
-    def parts(self, columns: Mapping[str, Values]) -> list[Part]:
-        """Tokens of the joined text of some products, with their weights."""
-        frame = pl.DataFrame({name: pl.Series(columns[name], dtype=pl.String) for name in self.reads})
+    @override
+    def parts(self, columns: Mapping[str, pl.Series]) -> list[Part]:
+        frame = pl.DataFrame({name: columns[name] for name in self.reads})
         return self.fields[0].parts(joined(frame, self.reads, self.prototype.separator))
+
+    @override
+    def parts_of_few(self, columns: Mapping[str, list[object]], rows: int) -> list[Part]:
+        return self.parts({name: pl.Series(columns[name], dtype=pl.String) for name in self.reads})
 
 
 def fit_prototype(

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from classifier.design import Block, Product
-from classifier.fields import FieldVectoriser, inverse_frequency
-from classifier.parts import Array, Part, Rows, Values, WordNames, count_ids, is_empty, normalise_jointly
+from classifier.few import Counted, count, count_grams
+from classifier.fields import CountedField, inverse_frequency
+from classifier.parts import Array, Part, Rows, WordNames, count_ids, is_empty, normalise_jointly, weighted
 from classifier.recipes import SubwordParams, WordParams
 from classifier.subwords import Subwords
 from classifier.tokens import WORD_WITH_MARKS, TokenRule
@@ -26,7 +27,7 @@ __all__ = ["TextField"]
 _RULE = TokenRule(pattern=WORD_WITH_MARKS)
 
 
-class TextField(FieldVectoriser):
+class TextField(CountedField):
     """Words and word n-grams, TF-IDF, the field scaled to one length as a whole; beside them, folded in, its subwords.
 
     Args:
@@ -87,7 +88,7 @@ class TextField(FieldVectoriser):
             )
 
     @override
-    def parts(self, values: Values) -> list[Part]:
+    def parts(self, values: pl.Series) -> list[Part]:
         if is_empty(values):
             return []
         encoded = self.vocabulary.encode(values, keep_unknown=self.subwords is not None)
@@ -97,10 +98,33 @@ class TextField(FieldVectoriser):
             for n, (rows, own) in enumerate(zip(blocks, self.weights, strict=False), start=1)
         ]
         if self.subwords is not None and encoded.unknown is not None and len(encoded.unknown):
-            vectors = self.subwords.vectors(encoded.unknown)
-            weights = np.ascontiguousarray(vectors.to_csr() @ self.subword_weights)
+            weights = weighted(self.subwords.vectors(encoded.unknown), self.subword_weights)
             parts.append(Part(self.name, blocks[-1], weights, WordNames(encoded.unknown)))
         return parts
+
+    @override
+    def counted(self, values: list[object]) -> list[Counted]:
+        words, ids = self.vocabulary.words_of_few(values)
+        counts = [count(ids), *count_grams(ids, self.vocabulary.gram_lookups)]
+        known = zip(counts, self.vocabulary.sizes, self.idf, self.weights, strict=True)
+        blocks = [
+            Counted(own, width, idf, weights, self.vocabulary.names(n))
+            for n, (own, width, idf, weights) in enumerate(known, start=1)
+        ]
+        if self.subwords is None:
+            return blocks
+        strange = [
+            [word for word, place in zip(own, places, strict=True) if place < 0]
+            for own, places in zip(words, ids, strict=True)
+        ]
+        unknown = sorted({word for own in strange for word in own})
+        if unknown:
+            place = {word: i for i, word in enumerate(unknown)}
+            named = pl.Series(unknown, dtype=pl.String)
+            weights = weighted(self.subwords.vectors(named), self.subword_weights)
+            own = count([[place[word] for word in row] for row in strange])
+            blocks.append(Counted(own, len(unknown), self.rare_idf, weights, WordNames(named)))
+        return blocks
 
     @override
     def tables(self) -> dict[str, pl.DataFrame]:

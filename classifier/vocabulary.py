@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from classifier.lookup import PairLookup, StringLookup
-from classifier.parts import Rows, Values, count_ids
+from classifier.parts import Rows, count_ids
 from classifier.tokens import TokenRule, Tokens, batches, tokenise, words_of
 
-__all__ = ["Corpus", "Encoded", "GramNames", "Vocabulary", "learn", "starts_of_lists", "text_starts"]
+__all__ = ["Corpus", "Encoded", "GramNames", "Vocabulary", "learn", "text_starts"]
 
 # Rows tokenised at once: large enough for Polars, small enough for memory (about 1 KiB of text and 1 KiB of ids a row).
 BATCH_ROWS = 25_000
@@ -80,13 +78,24 @@ class Vocabulary:
         """Number of entries for each n from 1."""
         return [len(self.words), *(len(first) for first, _ in self.grams)]
 
-    def encode(self, texts: Values, *, keep_unknown: bool = False) -> Encoded:
+    def encode(self, texts: pl.Series, *, keep_unknown: bool = False) -> Encoded:
         """Tokenise texts and look their words up; unknown words are sorted, so that they add up in one order."""
-        return (
-            self._encode_bulk(texts, keep_unknown)
-            if isinstance(texts, pl.Series)
-            else self._encode_few(texts, keep_unknown)
-        )
+        tokens = tokenise(texts, self.rule)
+        ids, starts = self.lookup.ids(tokens.words), text_starts(tokens.lengths)
+        if not keep_unknown:
+            return Encoded(ids, starts)
+        strange = ids < 0
+        words = tokens.words.filter(pl.Series(strange))
+        unknown = words.unique().sort()
+        unknown_ids = np.full(len(ids), -1, dtype=np.int32)
+        unknown_ids[strange] = StringLookup(unknown).ids(words)
+        return Encoded(ids, starts, unknown_ids, unknown)
+
+    def words_of_few(self, texts: list[object]) -> tuple[list[list[str]], list[list[int]]]:
+        """The words of a few texts, and their ids; -1 where one is not in the vocabulary."""
+        words = [[] if text is None else words_of(str(text), self.rule) for text in texts]
+        place = self._dictionary.get
+        return words, [[place(word, -1) for word in own] for own in words]
 
     def counts(self, encoded: Encoded, dtype: type[np.floating] = np.float32) -> list[Rows]:
         """How often each entry occurs in each text: one block (texts × entries) for each n from 1."""
@@ -109,34 +118,6 @@ class Vocabulary:
     def word_list(self) -> list[str]:
         """The words as Python has them; made when a few texts are first asked for."""
         return list(self._dictionary)
-
-    def _encode_bulk(self, texts: pl.Series, keep_unknown: bool) -> Encoded:
-        tokens = tokenise(texts, self.rule)
-        ids, starts = self.lookup.ids(tokens.words), text_starts(tokens.lengths)
-        if not keep_unknown:
-            return Encoded(ids, starts)
-        strange = ids < 0
-        words = tokens.words.filter(pl.Series(strange))
-        unknown = words.unique().sort()
-        unknown_ids = np.full(len(ids), -1, dtype=np.int32)
-        unknown_ids[strange] = StringLookup(unknown).ids(words)
-        return Encoded(ids, starts, unknown_ids, unknown)
-
-    def _encode_few(self, texts: list[object], keep_unknown: bool) -> Encoded:
-        found = [[] if text is None else words_of(str(text), self.rule) for text in texts]
-        place = self._dictionary.get
-        words = [word for own in found for word in own]
-        ids = np.array([place(word, -1) for word in words], dtype=np.int32)
-        starts = starts_of_lists(found)
-        if not keep_unknown:
-            return Encoded(ids, starts)
-        strange = (ids < 0).nonzero()[0]
-        strangers = [words[i] for i in strange.tolist()]
-        unknown = sorted(set(strangers))
-        own_place = {word: i for i, word in enumerate(unknown)}
-        unknown_ids = np.full(len(ids), -1, dtype=np.int32)
-        unknown_ids[strange] = [own_place[word] for word in strangers]
-        return Encoded(ids, starts, unknown_ids, pl.Series(unknown, dtype=pl.String))
 
 
 @dataclass(frozen=True)
@@ -299,8 +280,3 @@ def _gram_ids(current: NDArray[np.int32], encoded: Encoded, n: int, lookup: Pair
 def text_starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where each text begins, and where the last one ends."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-
-
-def starts_of_lists(texts: Sequence[Sequence[str]]) -> NDArray[np.int64]:
-    """`text_starts` of a few texts, each as a list of its words."""
-    return np.array([0, *accumulate(map(len, texts))], dtype=np.int64)

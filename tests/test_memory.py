@@ -11,10 +11,12 @@ import polars as pl
 import pytest
 
 from core.settings import get_settings
-from tests.stored import spec
+from tests.stored import LengthModel, crown, night, score, spec
 from warehouse.home import get_home
 from warehouse.ingest import Stage, Staged, staged_folder, store
 from warehouse.query import query
+from warehouse.registry import note, overrule
+from warehouse.rollback import take_back
 from warehouse.runs import open_run
 from warehouse.scoring import training_rows
 
@@ -56,6 +58,17 @@ def batch(number: int, rows: int) -> pl.DataFrame:
     )
 
 
+class Verbose(LengthModel):
+    """A model that gives as many reasons as a real one."""
+
+    def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
+        token = rows["title"].str.slice(0, 20)
+        why = pl.concat_list(
+            [pl.struct(token=token + str(n), field=pl.lit("title"), weight=pl.lit(n / 7)) for n in range(5)]
+        )
+        return super().predict(rows).with_columns(reasons=why)
+
+
 @pytest.mark.usefixtures("shelves")
 def test_many_rows_are_compared_in_little_memory_whatever_the_first_file_has(
     home: Path, monkeypatch: pytest.MonkeyPatch
@@ -78,3 +91,30 @@ def test_many_rows_are_compared_in_little_memory_whatever_the_first_file_has(
         chosen = training_rows(run, spec())
         assert chosen.height == rows
         assert chosen["title"].str.split(" ").list.first().cast(pl.Int64).is_sorted()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shelves")
+def test_answers_that_were_given_before_are_taken_back_in_little_memory(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a scoring and by a rollback: answers with their reasons are joined to all that the state says beside them."""
+    monkeypatch.setenv("AISLE_MEMORY_LIMIT", "160MB")
+    get_settings.cache_clear()
+    rows = BATCH * BATCHES
+    with open_run("shelf", "ingest", ["shelf.jsonl"]) as run:
+        stage = Stage(staged_folder(run), 0)
+        for number in range(BATCHES):
+            stage.write(batch(number, BATCH), pl.DataFrame(schema={"source_file": pl.String}))
+        store(run, spec(), [Staged("shelf.jsonl", rows, 0, {})])
+    for version in ("v1", "v2"):
+        with open_run("shelf", "score") as run:
+            crown(run, version, f"digest of {version}")
+            assert score(run, Verbose()).counts == {"scored": rows, "reused": 0}
+    with open_run("shelf", "score") as run:
+        note(run, "promoted", "v1", "it was better")
+        assert score(run, Verbose()).counts == {"scored": 0, "reused": rows}
+    assert query(get_home(), "SELECT model_version, count(*) FROM predictions GROUP BY ALL").rows == [("v1", rows)]
+    night([("product-1", "new", "Toys")], model=Verbose())  # so that no earlier state is that of now
+    with open_run("shelf", "models rollback") as run:
+        assert take_back(run, overrule(run, "rolled_back", "v2", "it was not")) == (rows - 1, 1)

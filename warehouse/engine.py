@@ -52,7 +52,7 @@ def one(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
     return None if row is None else row[0]
 
 
-def copied(run: Run, connection: duckdb.DuckDBPyConnection, sql: str) -> Path:
+def copied(run: Run, connection: duckdb.DuckDBPyConnection, sql: str, row_group: int = tables.ROW_GROUP) -> Path:
     """A query's rows as a Parquet file in the run's staging folder, ready to become part of a Delta table.
 
     Not an Arrow stream: read from a UNION over more than a million rows, that waited for ever (DuckDB 1.5.6), and a
@@ -64,6 +64,6 @@ def copied(run: Run, connection: duckdb.DuckDBPyConnection, sql: str) -> Path:
     with naming_disk_errors(run.home.root):
         connection.execute(
             f"COPY ({sql}) TO {quoted(str(path))} "
-            f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {tables.ROW_GROUP})"
+            f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {row_group})"
         )
     return path

@@ -43,7 +43,8 @@ def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
         if reused:
             # In whatever order rows come: keeping it would hold in memory what is wide.
             connection.execute("SET preserve_insertion_order = false")
-            run.overwrite("state", copied(run, connection, statement("taken_back_state")))
+            new = copied(run, connection, statement("taken_back_state"), tables.SMALL_ROW_GROUP)
+            run.overwrite("state", new)
     return reused, left
 
 

@@ -101,7 +101,10 @@ def plan(
             connection.execute(statement("plan_backfill"))
         # In whatever order they come: keeping it would hold in memory what is wide.
         connection.execute("SET preserve_insertion_order = false")
-        connection.execute(f"COPY reused TO {quoted(str(folder / 'reused.parquet'))} (FORMAT parquet)")
+        connection.execute(
+            f"COPY reused TO {quoted(str(folder / 'reused.parquet'))} "
+            f"(FORMAT parquet, ROW_GROUP_SIZE {tables.SMALL_ROW_GROUP})"
+        )
         connection.execute(
             f"COPY (FROM todo ORDER BY seq) TO {quoted(str(todo_file))} "
             f"(FORMAT parquet, ROW_GROUP_SIZE {tables.ROW_GROUP})"

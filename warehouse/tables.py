@@ -45,6 +45,10 @@ __all__ = [
 ROW_GROUP = 50_000
 """Rows in a Parquet row group: what a reader holds at least, and the grain at which files are skipped."""
 
+SMALL_ROW_GROUP = 10_000
+"""The same where a join of all that is wide writes it: each core holds a group until it is full, and a join that is
+left too little room cannot even spill."""
+
 SHA256_CHARS = 64
 
 COMPACTED_BYTES = 128 << 20

@@ -1,0 +1,57 @@
+"""A few products are counted without Polars: what they are scored by is what it would be in bulk, to the bit."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from classifier.linear import Linear
+from classifier.recipes import resolve
+from classifier.vectoriser import ProductVectoriser
+from tests.products import shop
+from tests.test_classifier import FIELDS, rows
+
+SETTINGS = {
+    "as it is": {},
+    "words alone": {"words.ngrams": "1"},
+    "four words": {"words.ngrams": "4"},
+    "every count": {"words.sublinear": "false"},
+    "no subwords": {"subwords.shortest": "0", "subwords.longest": "0"},
+}
+LABELS = 3
+
+
+@lru_cache
+def weighed(setting: str) -> ProductVectoriser:
+    spec, frame = shop()
+    vectoriser = ProductVectoriser(spec.fields, resolve(spec, "linear", SETTINGS[setting]))
+    width = vectoriser.fit(frame).shape[1]
+    coefficients = np.random.default_rng(0).normal(size=(width, LABELS)).astype(np.float32)
+    vectoriser.weigh(Linear(coefficients, np.zeros(LABELS, dtype=np.float32)))
+    return vectoriser
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@given(products=st.lists(rows, min_size=1, max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_a_few_products_have_the_very_parts_that_they_have_in_bulk(
+    setting: str, products: list[dict[str, Any]]
+) -> None:
+    vectoriser, schema = weighed(setting), shop()[1].select(FIELDS).schema
+    frame = pl.DataFrame(products, schema=schema, strict=False)
+    bulk = vectoriser.parts({name: frame[name] for name in vectoriser.reads})
+    few = vectoriser.parts_of_few({name: frame[name].to_list() for name in vectoriser.reads}, frame.height)
+    assert [part.field for part in few] == [part.field for part in bulk]
+    for one, other in zip(few, bulk, strict=True):
+        assert one.rows.width == other.rows.width
+        for name in ("starts", "ids", "values"):
+            assert np.array_equal(getattr(one.rows, name), getattr(other.rows, name)), name
+        assert one.rows.values.dtype == other.rows.values.dtype == np.float32
+        assert np.array_equal(one.weights, other.weights)
+        assert one.names.few(one.rows.ids.tolist()) == other.names.many(other.rows.ids).to_list()
