@@ -136,7 +136,7 @@ def _scored(split: Split, spec: CatalogSpec) -> _Scored:
     held = out_of_fold(design, vectoriser.layout, codes, tree, text_hash, recipe.params, 0)
     linear = fit_linear(design, codes, len(tree), recipe.params.model, 0, tree.uppers)
     vectoriser.weigh(linear)
-    columns: dict[str, pl.Series | list[object]] = {name: split.test[name] for name in vectoriser.reads}
+    columns = {name: split.test[name] for name in vectoriser.reads}
     test = np.asarray(score(vectoriser.parts(columns), linear.intercept, split.test.height), dtype=np.float32)
     scores = np.asarray(held.scores, dtype=np.float32)
     own_text, right = text_hash.gather(held.rows), test.argmax(axis=1) == known

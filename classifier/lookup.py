@@ -88,11 +88,7 @@ class PairLookup:
         if len(self) == 0 or len(first) == 0:
             return np.full(len(first), -1, dtype=np.int32)
         if len(first) < _FEW:
-            keys = (first.astype(np.int64) << 32) | second
-            places = self._keys.searchsorted(keys)
-            places[places == len(self)] = 0
-            places[self._keys[places] != keys] = -1
-            return places.astype(np.int32)
+            return self._searched((first.astype(np.int64) << 32) | second).astype(np.int32)
         found = _sample(self._table, first, second)
         found -= 1
         return found
@@ -101,12 +97,14 @@ class PairLookup:
         """Id of each of a few pairs, given as first << 32 | second; -1 where it is unknown or below 0."""
         if not len(self):
             return [-1] * len(keys)
-        wanted = np.array(keys, dtype=np.int64)
-        found = self._keys.searchsorted(wanted)
-        found[found == len(self)] = 0
-        found[self._keys[found] != wanted] = -1
-        ids: list[int] = found.tolist()
+        ids: list[int] = self._searched(np.array(keys, dtype=np.int64)).tolist()
         return ids
+
+    def _searched(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        found = self._keys.searchsorted(keys)
+        found[found == len(self)] = 0
+        found[self._keys[found] != keys] = -1
+        return found
 
 
 def _sample(table: sp.csr_matrix, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.int32]:

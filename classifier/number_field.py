@@ -64,10 +64,8 @@ class NumberField(CountedField):
 
     @override
     def counted(self, values: list[object]) -> list[Counted]:
-        bins = [
-            [bisect_right(self._steps, value)] if isinstance(value, int | float) and math.isfinite(value) else []
-            for value in values
-        ]
+        numbers = [float(value) if isinstance(value, int | float) else math.nan for value in values]
+        bins = [[bisect_right(self._steps, number)] if math.isfinite(number) else [] for number in numbers]
         return [Counted(count(bins), len(self._steps) + 1, np.float32(1), self.weights, self.names)]
 
     @override

@@ -38,8 +38,10 @@ rows = st.fixed_dictionaries(
         "title": texts,
         "description": texts,
         "brand": st.one_of(st.none(), st.sampled_from(shop()[1]["brand"].unique().sort().to_list()), anything),
-        "also_buy": st.one_of(st.none(), st.lists(st.one_of(anything, st.sampled_from(["A1", "B2"])), max_size=4)),
-        "price": st.one_of(st.none(), st.floats()),
+        "also_buy": st.one_of(
+            st.none(), st.lists(st.one_of(st.none(), anything, st.sampled_from(["A1", "B2"])), max_size=4)
+        ),
+        "price": st.one_of(st.none(), st.floats(), st.integers(-(2**60), 2**60)),
     }
 )
 

@@ -180,3 +180,15 @@ def test_reading_and_serving_load_no_deltalake(tmp_path: Path):
         [sys.executable, "-c", code], cwd=PROJECT, env=os.environ | {"AISLE_HOME": str(tmp_path)}, check=False
     )
     assert found.returncode == 0
+
+
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_a_column_that_came_later_is_read_whatever_file_stands_first(tmp_path: Path, first: str) -> None:
+    """The names of files are drawn by chance: an old one may stand before or behind a new one."""
+    rows = {"old": pl.DataFrame({"seq": [1]}), "new": pl.DataFrame({"seq": [2], "brand": ["oak"]})}
+    files = [str(tmp_path / f"{name}.parquet") for name in sorted(rows, key=lambda name: name != first)]
+    for file in files:
+        rows[Path(file).stem].write_parquet(file)
+    found = tables.scan_files(files)
+    assert found.collect_schema().names() == ["seq", "brand"]
+    assert found.filter(pl.col("seq") < 9).sort("seq").collect()["brand"].to_list() == [None, "oak"]

@@ -168,7 +168,12 @@ def test_every_command_works_and_tells_what_it_tells_of_a_folder(
     answers = "SELECT model_version, count(*) AS n FROM predictions GROUP BY ALL"
     assert [row["model_version"] for row in told("sql", answers)] == ["v2"]
     assert [row["model_version"] for row in told("sql", answers, "--run", first["run_id"])] == ["v1"]
+    before = own.listed("tables/demo/state")
     told("models", "rollback", "demo")
+    new = set(own.listed("tables/demo/state")) - set(before)
+    assert [Path(key).suffix for key in sorted(new)] == [".json", ".parquet"], (
+        "no file that the bucket may have dropped"
+    )
     pages = told("report", "demo")["reports"]
     assert pages
     assert all(Path(page["path"]).is_file() for page in pages)

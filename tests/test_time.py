@@ -14,7 +14,7 @@ from core.errors import NothingPublished, NotKept, UnknownRun, UsageError
 from core.settings import get_settings
 from tasks.plan_scoring import plan_scoring
 from tasks.store_scores import store_scores
-from tests.stored import LengthModel, crown, ingest, models, night, score
+from tests.stored import LengthModel, crown, ingest, models, night, score, spec
 from warehouse import scoring, tables
 from warehouse.home import get_home
 from warehouse.past import end_of_run, moment
@@ -199,6 +199,30 @@ def test_a_rollback_takes_nothing_back_but_answers(home: Path, aisle: Any, chang
     assert aisle("models", "rollback", "shelf")[0] == 0
     assert asked("SELECT * FROM products ORDER BY ALL") == before
     assert dict(asked("SELECT product_id, model_version FROM predictions")) == expected
+
+
+def test_a_rollback_does_not_bring_back_a_product_that_a_snapshot_removed(home: Path, aisle: Any) -> None:
+    whole = spec(load="snapshot", max_vanished=0.5)
+    night(ROWS)
+    _another_champion()
+    with open_run("shelf", "ingest", ["shelf.jsonl"]) as run:
+        ingest(run, ROWS[1:], declared=whole)
+    assert aisle("models", "rollback", "shelf")[0] == 0
+    assert asked("SELECT product_id, model_version FROM predictions ORDER BY 1") == [("2", "v1"), ("3", "v1")]
+    assert asked("SELECT product_id FROM products ORDER BY 1") == [("2",), ("3",)]
+
+
+def test_a_rollback_finds_the_state_of_its_answers_behind_others(home: Path, aisle: Any) -> None:
+    """A product that came and went since is no reason to write: the state before it came is that of now."""
+    night(ROWS)
+    files = state_files()
+    _another_champion()
+    night([("4", "new", "Toys")])
+    with open_run("shelf", "ingest", ["shelf.jsonl"]) as run:
+        ingest(run, ROWS, declared=spec(load="snapshot", max_vanished=0.5))
+    assert aisle("models", "rollback", "shelf")[0] == 0
+    assert asked("SELECT product_id, model_version FROM predictions ORDER BY 1") == [(one, "v1") for one in "123"]
+    assert state_files() == files
 
 
 def state_files() -> list[Path]:

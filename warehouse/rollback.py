@@ -34,7 +34,10 @@ def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
         others = one(connection, f"SELECT count(*) FROM state WHERE {_OTHERS}")
         if not others:
             return 0, 0
-        earlier = _earlier_state(run, connection)
+        try:
+            earlier = _earlier_state(run, connection)
+        except (duckdb.Error, TableDamaged, OSError):  # it cannot be read any more, and need not be
+            earlier = None
         if earlier is not None:
             run.restore("state", earlier)
             return others, 0
@@ -55,27 +58,33 @@ def _earlier_state(run: Run, connection: duckdb.DuckDBPyConnection) -> int | Non
     """
     if run.mirror is not None:  # the copy of a home on S3 may still have files that the bucket has no more
         return None
+    seen = [run.files("state")]
     recorded = [versions_of(text).get("state") for text in recorded_runs(run.home, run.catalog)["tables"]]
     for version in dict.fromkeys(reversed(recorded)):
-        files = [] if version is None else _whole_files(run, version)
-        if not files:
+        files = [] if version is None else _files(run, version)
+        if version is None or not files:  # what is older went no later
             return None
-        found = connection.execute(f"""
-            SELECT count(*) FILTER (now.seq IS NULL OR earlier.seq IS NULL), count(*) FILTER (earlier.others)
+        if files in seen:
+            continue
+        seen.append(files)
+        absent, gone, others = connection.execute(f"""
+            SELECT count(*) FILTER (earlier.seq IS NULL), count(*) FILTER (now.seq IS NULL), count(*) FILTER (others)
             FROM (SELECT seq FROM state) AS now
             FULL JOIN (SELECT seq, {_OTHERS} AS others FROM ({select(files, "state")})) AS earlier USING (seq)
-        """).fetchone()
-        if found is None or found[0]:  # a version of a product that went does not come back: older states differ, too
+        """).fetchall()[0]
+        if absent:  # it was stored since: older states lack it, too
             return None
-        if not found[1]:
-            return version
+        if not gone and not others:
+            return version if _is_whole(run, version) else None
     return None
 
 
-def _whole_files(run: Run, version: int) -> list[str]:
-    """The files of the state at a version, where all of them are still here as they were written; else none."""
-    try:
-        files = tables.files(run.table("state"), version)
-        return files if all(tables.is_whole(Path(file)) for file in files) else []
-    except (TableDamaged, OSError):
-        return []
+def _files(run: Run, version: int) -> list[str]:
+    """The files of the state at a version; none where one of them has gone."""
+    files = tables.files(run.table("state"), version)
+    return files if all(Path(file).is_file() for file in files) else []
+
+
+def _is_whole(run: Run, version: int) -> bool:
+    """Whether the state at a version is what was written then, by the digests in the names of its files."""
+    return all(file.sha256 == tables.sha256(file.path) for file in tables.logged(run.table("state"), version))

@@ -204,7 +204,7 @@ def _with_fields(rows: pl.DataFrame, products: list[str], fields: list[str]) -> 
     inside = pl.col("seq").is_between(rows["seq"].min(), rows["seq"].max())
     # Earlier versions and products that are not asked for lie in the same range: they must not fill the memory.
     found = (
-        pl.scan_parquet(products, missing_columns="insert", extra_columns="ignore")
+        tables.scan_files(products)
         .filter(inside)
         .select("seq", *fields)
         .join(rows.lazy().select("seq"), on="seq", how="semi")

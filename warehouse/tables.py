@@ -31,12 +31,12 @@ __all__ = [
     "conform",
     "empty",
     "files",
-    "is_whole",
     "logged",
     "overwrite",
     "read",
     "restore",
     "scan",
+    "scan_files",
     "sha256",
     "vacuum",
     "version",
@@ -75,15 +75,6 @@ class LoggedFile:
 def _named_digest(path: Path) -> str | None:
     last = path.stem.rpartition("-")[2]
     return last if len(last) == SHA256_CHARS else None
-
-
-def is_whole(file: Path) -> bool:
-    """Whether a file is the one that was written, as far as its name tells: what compaction wrote has no digest there.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    return _named_digest(file) in {None, sha256(file)}
 
 
 def empty(kind: str) -> pl.DataFrame:
@@ -216,7 +207,15 @@ def scan(path: Path, at: int | None) -> pl.LazyFrame | None:
     if at is None:
         return None
     found = files(path, at)
-    return pl.scan_parquet(found, missing_columns="insert", extra_columns="ignore") if found else None
+    return scan_files(found) if found else None
+
+
+def scan_files(found: list[str]) -> pl.LazyFrame:
+    """Rows of a table's files, lazily, with every column that one of them has: a catalogue may have gained fields."""
+    columns: dict[str, pl.DataType] = {}
+    for file in found:
+        columns = {**pl.read_parquet_schema(file), **columns}
+    return pl.scan_parquet(found, schema=columns, missing_columns="insert", extra_columns="ignore")
 
 
 def read(path: Path, kind: str, at: int | None) -> pl.DataFrame:
@@ -227,7 +226,7 @@ def read(path: Path, kind: str, at: int | None) -> pl.DataFrame:
     """
     for file in [] if at is None else map(Path, files(path, at)):
         try:
-            whole = is_whole(file)
+            whole = _named_digest(file) in {None, sha256(file)}
         except OSError as error:
             raise unusable(path, at, error) from error
         if not whole:

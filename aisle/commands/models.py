@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from aisle.commands.catalogues import require
 from aisle.options import Catalog, Json, MaybeCatalog, Why
 from aisle.render import as_json, count, emit, table
-
-if TYPE_CHECKING:
-    pass
 
 Event = Literal["promoted", "rejected", "rolled_back"]
 _COMMAND: dict[Event, str] = {"promoted": "promote", "rejected": "reject", "rolled_back": "rollback"}
