@@ -30,7 +30,6 @@ __all__ = [
     "weighted",
 ]
 
-_FIRST = np.zeros(1, dtype=np.int64)
 # float32 everywhere but in the prototypes, whose last digits need float64.
 Array: TypeAlias = NDArray[np.floating]
 
@@ -115,22 +114,22 @@ def score(parts: list[Part], intercept: Array, rows: int) -> Array:
     scores[:] = intercept
     flat = scores.ravel()
     for part in parts:
-        own = part.rows
-        if len(own.ids):
-            _sparsetools.csr_matvecs(
-                rows, own.width, len(intercept), own.starts, own.ids, own.values, part.weights.ravel(), flat
-            )
+        _add_product(part.rows, part.weights, flat)
     return scores
 
 
 def weighted(rows: Rows, weights: Array) -> Array:
     """The product of rows and weights (rows × labels)."""
     out = np.zeros((len(rows), weights.shape[1]), dtype=weights.dtype)
-    if len(rows.ids):
-        _sparsetools.csr_matvecs(
-            len(rows), rows.width, weights.shape[1], rows.starts, rows.ids, rows.values, weights.ravel(), out.ravel()
-        )
+    _add_product(rows, weights, out.ravel())
     return out
+
+
+def _add_product(rows: Rows, weights: Array, flat: Array) -> None:
+    if len(rows.ids):
+        labels = weights.shape[1]
+        own = (rows.starts, rows.ids, rows.values)
+        _sparsetools.csr_matvecs(len(rows), rows.width, labels, *own, weights.ravel(), flat)
 
 
 def count_ids(
@@ -169,8 +168,6 @@ def per_entry(of_rows: NDArray[Any], starts: NDArray[np.integer]) -> NDArray[Any
 def _row_sums(values: Array, starts: NDArray[np.integer]) -> Array:
     """Sum of each row's values, 0 for an empty row."""
     sums = np.zeros(len(starts) - 1, dtype=values.dtype)
-    if len(sums) == 1:
-        return np.add.reduceat(values, _FIRST) if len(values) else sums
     filled = np.flatnonzero(starts[1:] > starts[:-1])
     if len(filled):
         sums[filled] = np.add.reduceat(values, starts[filled])

@@ -53,7 +53,7 @@ def strongest_few(
 def contributions(part: Part, label: NDArray[np.int64], runner_up: NDArray[np.int64]) -> Array:
     """What each entry of a part adds to the label's score beyond the runner-up's."""
     rows = part.rows
-    if len(label) == 1:
+    if len(label) == 1:  # of one product: half as many operations, and the same numbers
         return np.asarray(rows.values * (part.weights[rows.ids, label[0]] - part.weights[rows.ids, runner_up[0]]))
     labels = part.weights.shape[1]
     base = rows.ids.astype(np.int64) * labels

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classifier.few import parts_of
 from classifier.linear import Linear
+from classifier.number_field import NumberField
 from classifier.recipes import resolve
 from classifier.vectoriser import ProductVectoriser
 from tests.products import shop
@@ -55,3 +57,15 @@ def test_a_few_products_have_the_very_parts_that_they_have_in_bulk(
         assert one.rows.values.dtype == other.rows.values.dtype == np.float32
         assert np.array_equal(one.weights, other.weights)
         assert one.names.few(one.rows.ids.tolist()) == other.names.many(other.rows.ids).to_list()
+
+
+def test_an_integer_falls_into_the_bin_of_the_float_that_it_is_in_bulk() -> None:
+    """Where floats are further apart than integers, an edge may lie between the two."""
+    field = NumberField("price", 1.0, 2)
+    field.fit(pl.Series([0.0, 2.0**53 + 4]))
+    field.weigh([np.zeros((len(field.edges) + 1, LABELS), dtype=np.float32)])
+    given = 2**53 + 3
+    assert field.edges.tolist() == [float(given)]
+    (few,) = parts_of([("price", 1.0, field.counted([given]))], 1, sublinear=True)
+    (bulk,) = field.parts(pl.Series([given]))
+    assert few.rows.ids.tolist() == bulk.rows.ids.tolist() == [1]

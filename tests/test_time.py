@@ -160,6 +160,11 @@ def test_a_rollback_finds_the_state_of_its_answers_and_writes_none(home: Path, a
     assert asked("SELECT * FROM predictions ORDER BY ALL") == before
     assert state_files() == files
     assert shown(meanwhile) == then
+    with open_run("shelf", "maintain") as run:
+        assert run.vacuum("state", 0, keep=[])[0] == 2, (
+            "before any answer, and under the other champion: not what is back"
+        )
+    assert asked("SELECT * FROM predictions ORDER BY ALL") == before
     night([("2", "a longer ball", None), ("4", "new", "Toys")])
     assert asked("SELECT product_id, model_version FROM predictions ORDER BY 1") == [(one, "v1") for one in "1234"]
     assert asked("SELECT bool_and(balanced) FROM conservation") == [(True,)]

@@ -214,7 +214,7 @@ def scan_files(found: list[str]) -> pl.LazyFrame:
     """Rows of a table's files, lazily, with every column that one of them has: a catalogue may have gained fields."""
     columns: dict[str, pl.DataType] = {}
     for file in found:
-        columns = {**pl.read_parquet_schema(file), **columns}
+        columns |= {name: kind for name, kind in pl.read_parquet_schema(file).items() if name not in columns}
     return pl.scan_parquet(found, schema=columns, missing_columns="insert", extra_columns="ignore")
 
 
