@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
@@ -16,14 +18,17 @@ from warehouse.statements import quoted, select, statement
 
 __all__ = ["take_back"]
 
+T = TypeVar("T")
+
 _OTHERS = "model_digest IS DISTINCT FROM getvariable('model_digest')"
 
 
 def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
     """Make the answers that `model` gave before the current ones again, and score nothing.
 
-    Where an earlier state held them for the very products that are current, that one is current again. Else they are
-    looked up among all that was ever said, and the state is written anew.
+    Where an earlier state held them for the very products that are current, that one is current again. Else the state
+    is written anew: with the rows of the model's last state where they still hold, and with what is found of the rest
+    among all that was ever said.
 
     Returns:
         Rows that have its answers now, and rows that it has none for: these keep what they had.
@@ -34,24 +39,31 @@ def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
         others = one(connection, f"SELECT count(*) FROM state WHERE {_OTHERS}")
         if not others:
             return 0, 0
-        try:
-            earlier = _earlier_state(run, connection)
-        except (duckdb.Error, TableDamaged, OSError):  # it cannot be read any more, and need not be
-            earlier = None
-        if earlier is not None:
-            run.restore("state", earlier)
+        same = _readable(lambda: _same_state(run, connection))
+        if same is not None:
+            run.restore("state", same)
             return others, 0
-        connection.execute(statement("plan_scoring"))
-        reused, left = one(connection, "SELECT count(*) FROM known"), one(connection, "SELECT count(*) FROM todo")
-        if reused:
+        last = _readable(lambda: _last_state(run, model)) or []
+        connection.execute(f"CREATE VIEW earlier AS {select(last, 'state')}")
+        connection.execute(statement("plan_taking_back"))
+        back = one(connection, "SELECT (SELECT count(*) FROM still) + (SELECT count(*) FROM known)")
+        if back:
             # In whatever order rows come: keeping it would hold in memory what is wide.
             connection.execute("SET preserve_insertion_order = false")
             new = copied(run, connection, statement("taken_back_state"), tables.SMALL_ROW_GROUP)
             run.overwrite("state", new)
-    return reused, left
+    return back, others - back
 
 
-def _earlier_state(run: Run, connection: duckdb.DuckDBPyConnection) -> int | None:
+def _readable(found: Callable[[], T]) -> T | None:
+    """What an earlier state gives; None where it cannot be read any more, and need not be."""
+    try:
+        return found()
+    except (duckdb.Error, TableDamaged, OSError):
+        return None
+
+
+def _same_state(run: Run, connection: duckdb.DuckDBPyConnection) -> int | None:
     """The newest recorded state with the model's answer for each product that is current, and no other product.
 
     What a row of the state says of its product follows from `seq`, as does whether an answer is still that of its form.
@@ -77,6 +89,13 @@ def _earlier_state(run: Run, connection: duckdb.DuckDBPyConnection) -> int | Non
         if not gone and not others:
             return version if _is_whole(run, version) else None
     return None
+
+
+def _last_state(run: Run, model: ModelRecord) -> list[str]:
+    """The files of the state that the model's last recorded run left; none where one has gone or is damaged."""
+    runs = recorded_runs(run.home, run.catalog).filter(model_version=model.version)
+    version = None if runs.is_empty() else versions_of(runs["tables"][-1]).get("state")
+    return _files(run, version) if version is not None and _is_whole(run, version) else []
 
 
 def _files(run: Run, version: int) -> list[str]:
