@@ -68,10 +68,7 @@ class Vocabulary:
     @cached_property
     def gram_lookups(self) -> tuple[PairLookup, ...]:
         """Pair to id, for each n from 2."""
-        sizes = [len(self.words), *(len(first) for first, _ in self.grams)]
-        return tuple(
-            PairLookup(first, last, sizes[level], len(self.words)) for level, (first, last) in enumerate(self.grams)
-        )
+        return tuple(PairLookup(first, last) for first, last in self.grams)
 
     @property
     def sizes(self) -> list[int]:
@@ -177,7 +174,6 @@ def learn(texts: pl.Series, rule: TokenRule, longest: int, min_rows: int, most: 
     grams: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
     rows_of = [in_rows]
     current = [part.ids for part in parts]
-    size = len(words)
     for n in range(2, longest + 1):
         table = _most_common(_learn_grams(current, parts, n, min_rows), left).sort("key")
         left = None if left is None else left - table.height
@@ -186,9 +182,8 @@ def learn(texts: pl.Series, rule: TokenRule, longest: int, min_rows: int, most: 
         grams.append((first, last))
         rows_of.append(table["rows"].to_numpy())
         if n < longest:
-            lookup = PairLookup(first, last, size, len(words))
+            lookup = PairLookup(first, last)
             current = [_gram_ids(ids, part, n, lookup) for ids, part in zip(current, parts, strict=True)]
-        size = len(first)
     vocabulary = Vocabulary(words, tuple(grams), rule)
     return Corpus(vocabulary, tuple(rows_of), parts)
 

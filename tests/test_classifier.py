@@ -21,7 +21,7 @@ from classifier.calibration import calibration_error
 from classifier.holdout import folds, holdout_mask
 from classifier.metrics import evaluate
 from classifier.model import Model, fit
-from classifier.reasons import contributions, strongest, strongest_few
+from classifier.reasons import best_first, contributions, strongest, strongest_few
 from classifier.recipes import resolve
 from core.errors import ColumnMissing, NotEnoughLabels, OneClass
 from tests.products import products, shop
@@ -159,6 +159,18 @@ def test_reasons_are_the_strongest_tokens_strongest_first() -> None:
             every += [(weight, part.field, name) for weight, name in zip(weights, names, strict=True) if weight > 0]
         expected = sorted(every, key=lambda entry: -entry[0])[:5]
         assert [(one["weight"], one["field"], one["token"]) for one in lists[row]] == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1e-40, 0.25, 0.5, 3.0]))), st.booleans())
+@settings(deadline=None)
+def test_equal_weights_stand_in_the_order_of_their_tokens(entries: list[tuple[int, float]], packed: bool) -> None:
+    """Whether they are sorted as integers, or as more than one number where those have no room."""
+    entries.sort(key=lambda entry: entry[0])
+    owner = np.array([own for own, _ in entries], dtype=np.int64)
+    values = np.array([value for _, value in entries], dtype=np.float32 if packed else np.float64)
+    expected = sorted(range(len(entries)), key=lambda place: (owner[place], -values[place]))
+    assert best_first(values, owner, 4).tolist() == expected
+    assert best_first(values, owner, 1 << 40).tolist() == expected
 
 
 def test_reasons_name_words_and_fields_that_the_product_has() -> None:

@@ -187,16 +187,12 @@ def test_strings_are_looked_up_as_in_a_dictionary(known: list[str], asked: list[
     assert many.tolist() == expected * 200
 
 
-def test_strings_whose_places_are_taken_are_looked_up_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two strings in one place are too rare to wait for: here all are."""
-
-    def one_place(_: StringLookup, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros(len(hashes), dtype=np.int32), np.zeros(len(hashes), dtype=np.int32)
-
-    known = pl.Series([f"word {number}" for number in range(3_000)])
-    monkeypatch.setattr(StringLookup, "_place", one_place)
+def test_what_begins_at_the_same_slot_is_looked_up_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few strings do in any list; here all do."""
+    known = pl.Series([f"word {number}" for number in range(500)])
+    monkeypatch.setattr("classifier.lookup._HashTable._home", lambda _, keys: np.zeros(len(keys), dtype=np.int64))
     lookup = StringLookup(known)
-    assert lookup.ids(known.reverse()).tolist() == list(range(2_999, -1, -1))
+    assert lookup.ids(known.reverse()).tolist() == list(range(499, -1, -1))
     assert set(lookup.ids(known + "?").tolist()) == {-1}
 
 
@@ -205,7 +201,7 @@ def test_strings_whose_places_are_taken_are_looked_up_all_the_same(monkeypatch: 
 def test_pairs_are_looked_up_as_in_a_dictionary(known: set[tuple[int, int]], seed: int) -> None:
     pairs = sorted(known)
     first, last = (np.array([pair[side] for pair in pairs], dtype=np.int32) for side in (0, 1))
-    lookup = PairLookup(first, last, 21, 31)
+    lookup = PairLookup(first, last)
     random = np.random.default_rng(seed)
     for count in (50, 5_000):
         asked = random.integers(0, 21, count, dtype=np.int32), random.integers(0, 31, count, dtype=np.int32)
