@@ -119,6 +119,6 @@ def test_answers_that_were_given_before_are_taken_back_in_little_memory(
         assert take_back(run, overrule(run, "rolled_back", "v2", "it was not")) == (rows - 1, 1)
     night([("product-2", "new", "Toys")], model=Verbose())
     with open_run("shelf", "maintain") as run:
-        assert run.vacuum("state", 0, keep=[])[0] > 1, "and so that none is left to take rows of"
+        assert run.vacuum("state", 0, keep=[])[0] > 1  # none is left to take rows of
     with open_run("shelf", "models rollback") as run:
         assert take_back(run, overrule(run, "rolled_back", "v1", "it was")) == (rows - 1, 1)

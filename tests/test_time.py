@@ -20,6 +20,7 @@ from warehouse.home import get_home
 from warehouse.past import end_of_run, moment
 from warehouse.query import query
 from warehouse.recorded import recorded
+from warehouse.rollback import take_back
 from warehouse.runs import Run, open_run
 
 ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None)]
@@ -161,9 +162,8 @@ def test_a_rollback_finds_the_state_of_its_answers_and_writes_none(home: Path, a
     assert state_files() == files
     assert shown(meanwhile) == then
     with open_run("shelf", "maintain") as run:
-        assert run.vacuum("state", 0, keep=[])[0] == 2, (
-            "before any answer, and under the other champion: not what is back"
-        )
+        # The states before any answer and under the other champion, and not the one that is back.
+        assert run.vacuum("state", 0, keep=[])[0] == 2
     assert asked("SELECT * FROM predictions ORDER BY ALL") == before
     night([("2", "a longer ball", None), ("4", "new", "Toys")])
     assert asked("SELECT product_id, model_version FROM predictions ORDER BY 1") == [(one, "v1") for one in "1234"]
@@ -199,8 +199,8 @@ def test_a_rollback_takes_nothing_back_but_answers(
     Answers are the same ones, whether they are rows of the state of then or are looked up.
     """
     night(ROWS)
-    answers = "SELECT * FROM predictions WHERE product_id IN ({}) ORDER BY ALL"
-    back = ", ".join(f"'{one}'" for one, version in expected.items() if version == "v1" and one not in changes[0][:1])
+    answers = "SELECT * EXCLUDE (known_label) FROM predictions WHERE product_id IN ({}) ORDER BY ALL"
+    back = ", ".join(f"'{one}'" for one, version in expected.items() if version == "v1")
     said, (file,) = asked(answers.format(back)), state_files()
     _another_champion()
     night(changes)
@@ -210,6 +210,46 @@ def test_a_rollback_takes_nothing_back_but_answers(
     assert asked("SELECT * FROM products ORDER BY ALL") == before
     assert asked(answers.format(back)) == said
     assert dict(asked("SELECT product_id, model_version FROM predictions")) == expected
+
+
+def test_a_rollback_copies_the_rows_of_the_last_state_that_has_its_answers(home: Path) -> None:
+    """Also when the model has scored old products since, for the history alone: that left another's state."""
+    since = datetime.now(UTC)
+    night(ROWS)
+    until = datetime.now(UTC)
+    _another_champion()
+    backfill("v1", since, until, LengthModel())
+    night([("4", "new", "Toys")])
+    with open_run("shelf", "models rollback") as run:
+        model = models.overrule(run, "rolled_back", "v1", "")
+        at = run.versions.pop("scores")  # nothing can be looked up
+        assert take_back(run, model) == (3, 1)
+        run.versions["scores"] = at
+    assert asked("SELECT product_id, model_version FROM predictions ORDER BY 1") == [
+        ("1", "v1"),
+        ("2", "v1"),
+        ("3", "v1"),
+        ("4", "v2"),
+    ]
+
+
+def test_a_rollback_brings_back_no_answer_of_a_third_model(home: Path, aisle: Any) -> None:
+    night(ROWS)
+    _another_champion()
+    night([("4", "new", "Toys")])
+    assert aisle("models", "rollback", "shelf")[0] == 0, "its last state has an answer of v2, for 4"
+    with open_run("shelf", "score") as run:
+        crown(run, "v3", "digest-3")
+        score(run, LengthModel())
+    night([("5", "newer", "Toys")])
+    assert aisle("models", "rollback", "shelf", "v1")[0] == 0
+    assert dict(asked("SELECT product_id, model_version FROM predictions")) == {
+        "1": "v1",
+        "2": "v1",
+        "3": "v1",
+        "4": "v3",
+        "5": "v3",
+    }
 
 
 def test_a_rollback_does_not_bring_back_a_product_that_a_snapshot_removed(home: Path, aisle: Any) -> None:

@@ -31,7 +31,7 @@ def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
     among all that was ever said.
 
     Returns:
-        Rows that have its answers now, and rows that it has none for: these keep what they had.
+        Rows that got its answers back, and rows that it has none for: these keep what they had.
     """
     run.model_version = model.version
     with engine(run) as connection:
@@ -39,11 +39,12 @@ def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
         others = one(connection, f"SELECT count(*) FROM state WHERE {_OTHERS}")
         if not others:
             return 0, 0
-        same = _readable(lambda: _same_state(run, connection))
+        same = _readable(lambda: _same_state(run, connection), None)
         if same is not None:
             run.restore("state", same)
             return others, 0
-        last = _readable(lambda: _last_state(run, model)) or []
+        nothing: list[str] = []
+        last = _readable(lambda: _last_state(run, model, connection), nothing)
         connection.execute(f"CREATE VIEW earlier AS {select(last, 'state')}")
         connection.execute(statement("plan_taking_back"))
         back = one(connection, "SELECT (SELECT count(*) FROM still) + (SELECT count(*) FROM known)")
@@ -55,12 +56,12 @@ def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
     return back, others - back
 
 
-def _readable(found: Callable[[], T]) -> T | None:
-    """What an earlier state gives; None where it cannot be read any more, and need not be."""
+def _readable(found: Callable[[], T], otherwise: T) -> T:
+    """What earlier states give; `otherwise` where one cannot be read any more, and need not be."""
     try:
         return found()
     except (duckdb.Error, TableDamaged, OSError):
-        return None
+        return otherwise
 
 
 def _same_state(run: Run, connection: duckdb.DuckDBPyConnection) -> int | None:
@@ -91,11 +92,16 @@ def _same_state(run: Run, connection: duckdb.DuckDBPyConnection) -> int | None:
     return None
 
 
-def _last_state(run: Run, model: ModelRecord) -> list[str]:
-    """The files of the state that the model's last recorded run left; none where one has gone or is damaged."""
+def _last_state(run: Run, model: ModelRecord, connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The files of the newest state with answers of the model that a run of it left; none if they are not whole."""
     runs = recorded_runs(run.home, run.catalog).filter(model_version=model.version)
-    version = None if runs.is_empty() else versions_of(runs["tables"][-1]).get("state")
-    return _files(run, version) if version is not None and _is_whole(run, version) else []
+    for text in reversed(runs["tables"]):
+        version = versions_of(text).get("state")
+        files = [] if version is None else tables.files(run.table("state"), version)
+        own = f"SELECT count(*) FROM ({select(files, 'state')}) WHERE NOT ({_OTHERS})"
+        if version is not None and one(connection, own):  # a backfill of a model may leave the state to another
+            return files if _is_whole(run, version) else []
+    return []
 
 
 def _files(run: Run, version: int) -> list[str]:

@@ -1,4 +1,4 @@
--- What the model getvariable('model_digest') said before of current products that have another's answer now.
+-- What the model getvariable('model_digest') said before of current products that have another's answer now, or none.
 -- A row of the `earlier` state stands for the version of the product that its number names, and is whole: it is copied.
 CREATE TEMP TABLE still AS
 SELECT seq

@@ -1,4 +1,5 @@
--- The state with answers that were given before in place of present ones, where there are any.
+-- The state with answers that were given before in place of present ones, where there are any: whole rows of an earlier
+-- state, and answers that were looked up.
 SELECT state.*
 FROM state
 SEMI JOIN kept ON kept.seq = state.seq
