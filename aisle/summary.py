@@ -86,6 +86,8 @@ def scored(result: ScoreResult) -> str:
     """How many products were scored, and how many answers were reused."""
     rows = result.rows
     if result.history_only:
+        if not rows["scored"] and not rows["reused"]:
+            return f"{result.catalog}: nothing to score, no product was stored in that time (run {result.run_id})"
         before = f", {count(rows['reused'])} had been before" if rows["reused"] else ""
         done = f"{count(rows['scored'])} scored with {result.version}{before}; it is not champion"
         return f"{result.catalog}: {done}, so they stand in predictions_history alone (run {result.run_id})"

@@ -26,7 +26,10 @@ ATTEMPTS = 3
 WHOLE_S = 3_600.0
 """For one request to S3, its body included; one that stands still is given up after TIMEOUT_S."""
 
-S3_HINT = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL, and the bucket's name"
+S3_HINT = (
+    "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL (http:// also needs "
+    "AWS_ALLOW_HTTP=true), and the bucket's name"
+)
 
 
 def stage(address: str, staging: Path, *, wanted: Callable[[str], bool]) -> Iterator[tuple[Path, str, str]]:

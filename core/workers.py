@@ -174,7 +174,7 @@ def naming_unreachable() -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise RunnerError(
             f"AISLE_RUNNER=dask needs {error.name}, which this installation lacks",
-            hint="install the dask extra: pip install 'aisle[dask]'",
+            hint="install it in Aisle's folder: .venv/bin/pip install -e '.[dask]'",
         ) from error
     except Exception as error:  # whatever answers there
         raise ClusterUnreachable(

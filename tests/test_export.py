@@ -95,6 +95,16 @@ def test_a_file_that_is_there_is_replaced_only_when_asked(
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.csv"]
 
 
+@pytest.mark.parametrize("name", ["warehouse.duckdb", "home.json", "new.csv", "tables/new.csv"])
+def test_no_file_of_the_home_is_replaced_and_none_is_put_there(
+    shelf: None, home: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    assert export("--out", home / name, "--format", "csv", "--force") == 2
+    assert "AISLE_HOME" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.duckdb"])
 def test_an_export_that_fails_leaves_what_was_there(shelf: None, home: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import NothingPublished, NotKept, UnknownRun, UsageError
-from core.settings import get_settings
+from core.errors import NothingPublished, NotKept, TableDamaged, UnknownRun, UsageError
 from tasks.plan_scoring import plan_scoring
 from tasks.store_scores import store_scores
 from tests.stored import LengthModel, crown, ingest, models, night, score, spec
@@ -97,6 +96,7 @@ def test_the_past_is_read_only_too_and_no_file_outside_the_home(home: Path, aisl
     ("text", "meant"),
     [
         ("2026-01-31", datetime(2026, 1, 31, 23, 59, 59, 999_999, UTC)),
+        ("20260131", datetime(2026, 1, 31, 23, 59, 59, 999_999, UTC)),
         ("2026-01-31T18:30", datetime(2026, 1, 31, 18, 30, tzinfo=UTC)),
         ("2026-01-31 18:30:00+02:00", datetime(2026, 1, 31, 16, 30, tzinfo=UTC)),
         ("2026-01-31T18:30:00Z", datetime(2026, 1, 31, 18, 30, tzinfo=UTC)),
@@ -112,18 +112,19 @@ def test_what_is_no_time_is_named(text: str) -> None:
         moment(text, "--as-of")
 
 
-def test_a_time_whose_files_are_gone_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_whose_files_are_gone_is_named(home: Path) -> None:
     night(ROWS)
     then = datetime.now(UTC)
     old = list((home / "tables" / "shelf" / "state").glob("*.parquet"))
     night([("4", "new", "Toys")])
     for file in old:
         file.unlink()
-    monkeypatch.setenv("AISLE_RETENTION_DAYS", "0")
-    get_settings.cache_clear()
     with pytest.raises(NotKept, match="predictions_history"):
         shown(then)
     assert len(asked("SELECT * FROM predictions")) == 4
+    state_files()[0].unlink()
+    with pytest.raises(TableDamaged, match="missing"):
+        shown(then)
 
 
 def test_before_the_first_run_there_was_nothing(home: Path) -> None:

@@ -409,6 +409,16 @@ def test_a_missing_data_file_is_named_and_the_published_warehouse_stays(home: Pa
     assert (home / "warehouse.duckdb").stat().st_mtime_ns == published
 
 
+def test_whoever_reads_a_missing_data_file_of_products_names_it(home: Path) -> None:
+    night(ROWS)
+    next((home / "tables" / "shelf" / "products").glob("*.parquet")).unlink()
+    with pytest.raises(TableDamaged, match="backup") as caught, open_run("shelf", "score") as run:
+        score(run, LengthModel())
+    assert "shelf/products" in str(caught.value)
+    with pytest.raises(QueryRefused, match="aisle maintain"):
+        ask("SELECT title FROM products")
+
+
 @pytest.mark.parametrize("kind", ["runs", "state", "products"])
 def test_a_damaged_log_is_named_and_what_was_published_is_still_read(home: Path, kind: str) -> None:
     night(ROWS)

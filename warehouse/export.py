@@ -114,7 +114,7 @@ def export(home: Home, catalog: str, path: Path, kind: Format, filters: Filters,
         NothingPublished: nothing is stored of this catalogue.
     """
     chosen = f"SELECT * FROM predictions WHERE {filters.sql(catalog)}"
-    with appearing(path, replace=replace) as beside, published_views(home, catalog, beside) as connection:
+    with appearing(home, path, replace=replace) as beside, published_views(home, catalog, beside) as connection:
         if kind == "duckdb":
             connection.execute(f"ATTACH {quoted(str(beside))} AS exported")
             connection.execute(f"CREATE TABLE exported.predictions AS {chosen}")
@@ -142,7 +142,7 @@ def export_contract(home: Home, spec: CatalogSpec, path: Path, *, replace: bool 
         f"(SELECT product_id, first_seq FROM tables.state WHERE {own}) USING (product_id) "
         f"WHERE {Filters(unlabelled=True).sql(spec.name)} ORDER BY first_seq"
     )
-    with appearing(path, replace=replace) as beside, published_views(home, spec.name, beside) as connection:
+    with appearing(home, path, replace=replace) as beside, published_views(home, spec.name, beside) as connection:
         rows = _copy(connection, chosen, beside, "csv, HEADER")
     return Exported(path, "csv", rows)
 
@@ -158,31 +158,33 @@ def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 
 
 @contextmanager
-def appearing(path: Path, *, replace: bool) -> Iterator[Path]:
+def appearing(home: Home, path: Path, *, replace: bool) -> Iterator[Path]:
     """A place beside `path`, renamed to it when the block ends without an error.
 
     Raises:
-        UsageError: the file is there already and may not be replaced, or its folder is not.
+        UsageError: the file is there already and may not be replaced, its folder is not, or it is in the home.
     """
-    _refuse_unless_free(path, replace=replace)
+    _refuse_unless_free(home, path, replace=replace)
     # Never a name that an export which was killed left behind: DuckDB would open that file and go on with it.
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     beside.unlink(missing_ok=True)
     try:
         with naming_disk_errors(path):
             yield beside
-            _refuse_unless_free(path, replace=replace)  # somebody may have written it meanwhile
+            _refuse_unless_free(home, path, replace=replace)  # somebody may have written it meanwhile
             beside.replace(path)
     finally:
         for left in (beside, beside.with_name(f"{beside.name}.wal")):
             left.unlink(missing_ok=True)
 
 
-def _refuse_unless_free(path: Path, *, replace: bool) -> None:
+def _refuse_unless_free(home: Home, path: Path, *, replace: bool) -> None:
     if path.is_dir():
         raise UsageError("is a folder", where=str(path), hint="name a file in it")
     if path.exists() and not replace:
         raise UsageError("is there already", where=str(path), hint="name another file, or replace it with --force")
+    if home.root.resolve() in path.resolve().parents:
+        raise UsageError("is in AISLE_HOME, whose files are Aisle's own", where=str(path), hint="name another folder")
     if not path.parent.is_dir():
         raise UsageError("there is no such folder", where=str(path.parent), hint="make it first")
 

@@ -144,7 +144,9 @@ def check_marker(text: str, where: str) -> None:
         version = int(json.loads(text)["schema_version"])
     except (ValueError, KeyError, TypeError) as error:
         raise HomeUnusable(
-            "is not a readable marker of a home", where=where, hint="restore it, or move this home away"
+            "is not a readable marker of a home",
+            where=where,
+            hint="restore it; or, if no newer Aisle wrote this home, delete it: `aisle publish` writes it anew",
         ) from error
     if version > SCHEMA_VERSION:
         raise HomeNewer(

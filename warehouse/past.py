@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, date, datetime, time, timedelta
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, time
 
 import duckdb
 import polars as pl
 
 from core.errors import NothingPublished, NotKept, TableDamaged, UnknownRun, UsageError, did_you_mean
-from core.settings import get_settings
 from warehouse.home import Home
 from warehouse.publish import build, parts_of
 from warehouse.recorded import readable, recorded_runs
@@ -31,7 +30,7 @@ def moment(text: str, option: str, *, end_of_day: bool = True) -> datetime:
         UsageError: it is none.
     """
     try:
-        if len(text) == len("2026-01-31"):
+        with suppress(ValueError):  # in any form of ISO 8601: 20260131 is a date, too
             return datetime.combine(date.fromisoformat(text), time.max if end_of_day else time.min, tzinfo=UTC)
         found = datetime.fromisoformat(text)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
@@ -64,6 +63,7 @@ def open_past(home: Home, then: datetime) -> Iterator[duckdb.DuckDBPyConnection]
     Raises:
         NothingPublished: no run had been recorded by then.
         NotKept: files of that time have been removed since.
+        TableDamaged: what is current cannot be read either.
     """
     home.check()
     versions = {catalog: readable(home, catalog, then) for catalog in home.catalogs()}
@@ -76,13 +76,13 @@ def open_past(home: Home, then: datetime) -> Iterator[duckdb.DuckDBPyConnection]
         try:
             build(connection, {name: parts_of(connection, home, name, own) for name, own in versions.items()}, then)
         except TableDamaged as error:
-            if then > datetime.now(UTC) - timedelta(days=get_settings().retention_days):
-                raise
+            for name in versions:
+                parts_of(connection, home, name, readable(home, name))  # a damaged home is called that
             raise NotKept(
                 f"files of {then:%Y-%m-%d %H:%M:%S} UTC have been removed since ({error.message})",
                 where=error.where,
-                hint="predictions_history still has every prediction: filter it by scored_at; "
-                "AISLE_RETENTION_DAYS says how long files are kept",
+                hint="predictions_history still has every prediction: filter it by scored_at; AISLE_RETENTION_DAYS "
+                "of whoever runs `aisle maintain` says how long files are kept",
             ) from error
         yield connection
 

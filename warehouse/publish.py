@@ -46,6 +46,12 @@ VIEWS = (
 """Public views, each in warehouse/views/<name>.sql, in the order in which they build on each other."""
 
 
+_HOW = (
+    "restore it from a backup; the published warehouse was left as it was. `aisle maintain` publishes what is whole, "
+    "without this catalogue"
+)
+
+
 @dataclass(frozen=True)
 class Published:
     """What a publish wrote."""
@@ -213,18 +219,17 @@ def refuse_if_forgotten(home: Home, catalog: str, versions: Mapping[str, int]) -
 
 
 def _part(connection: duckdb.DuckDBPyConnection, kind: str, sql: str, where: Path) -> Part:
-    hint = "restore it from a backup; the published warehouse was left as it was"
     try:
         types = _types(connection, sql)
     except duckdb.Error as error:
         if "no space left" in str(error).lower():
             raise  # a full disk has a name of its own
         what = f"cannot be read: {' '.join(str(error).split())[:300]}"
-        raise TableDamaged(what, where=str(where), hint=hint) from error
+        raise TableDamaged(what, where=str(where), hint=_HOW) from error
     declared = _types(connection, select([], kind, ""))
     if odd := sorted(name for name, type_ in declared.items() if types.get(name) != type_):
         what = f"column {odd[0]} is {types.get(odd[0], 'missing')}, and should be {declared[odd[0]]}"
-        raise TableDamaged(what, where=str(where), hint=hint)
+        raise TableDamaged(what, where=str(where), hint=_HOW)
     return Part(sql, types)
 
 
@@ -262,6 +267,6 @@ def _files(home: Home, catalog: str, kind: str, version: int) -> list[str]:
         raise TableDamaged(
             f"{len(gone)} data file(s) of version {version} are missing, the first is {Path(gone[0]).name}",
             where=str(path),
-            hint="restore them from a backup; the published warehouse was left as it was",
+            hint=_HOW,
         )
     return found

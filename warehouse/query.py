@@ -172,5 +172,5 @@ def _hint(error: Exception) -> str:
     if isinstance(error, duckdb.OutOfMemoryException):
         return "raise AISLE_MEMORY_LIMIT, or ask for less at once"
     if isinstance(error, duckdb.IOException):
-        return "a data file is missing or unreadable: run `aisle publish` and try again"
+        return "a data file is missing or unreadable: `aisle maintain` says which, and publishes what is whole"
     return "see docs/warehouse.md for the views and their columns, or run: aisle sql 'SHOW TABLES'"

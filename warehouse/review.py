@@ -71,7 +71,7 @@ def export_review(home: Home, spec: CatalogSpec, path: Path, most: int, seed: in
         UsageError: the file is there already, or its folder is not.
         NothingPublished: nothing is stored of this catalogue.
     """
-    with appearing(path, replace=replace) as beside, published_views(home, spec.name, beside) as connection:
+    with appearing(home, path, replace=replace) as beside, published_views(home, spec.name, beside) as connection:
         chosen = _chosen(connection, spec, most, seed)
         rows = _rows(connection, spec, chosen)
         waiting = connection.execute(

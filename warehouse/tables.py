@@ -211,10 +211,18 @@ def scan(path: Path, at: int | None) -> pl.LazyFrame | None:
 
 
 def scan_files(found: list[str]) -> pl.LazyFrame:
-    """Rows of a table's files, lazily, with every column that one of them has: a catalogue may have gained fields."""
+    """Rows of a table's files, lazily, with every column that one of them has: a catalogue may have gained fields.
+
+    Raises:
+        TableDamaged: a file is missing, or is no Parquet.
+    """
     columns: dict[str, pl.DataType] = {}
     for file in found:
-        columns |= {name: kind for name, kind in pl.read_parquet_schema(file).items() if name not in columns}
+        try:
+            own = pl.read_parquet_schema(file)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise unusable(Path(file), None, error) from error
+        columns |= {name: kind for name, kind in own.items() if name not in columns}
     return pl.scan_parquet(found, schema=columns, missing_columns="insert", extra_columns="ignore")
 
 
