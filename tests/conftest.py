@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,9 +18,15 @@ from core.settings import get_settings
 from tests.commands import ROWS
 from tests.s3 import serving
 from tests.stored import SHELVES
+from warehouse.home import get_home
+from warehouse.publish import publish
+
+if TYPE_CHECKING:
+    from tasks.results import RunResult
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
+NIGHT_ROWS = 3_000
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +83,40 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert run(["run", "demo", str(source)]) == 0
         yield source
     get_settings.cache_clear()
+
+
+@dataclass(frozen=True)
+class Night:
+    """A night that was run: the home that it left, the source, and what it gave."""
+
+    home: Path
+    source: str
+    result: RunResult
+
+
+@pytest.fixture(scope="session")
+def first_night(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """The first night of the demo shop, in a home that is to be copied."""
+    from flows.nightly import nightly  # Prefect, which most tests need not wait for
+
+    folder = tmp_path_factory.mktemp("first")
+    source = str(generate(folder, rows=NIGHT_ROWS, seed=1, day=0))
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("AISLE_")]:
+            environment.delenv(name)
+        environment.setenv("AISLE_HOME", str(folder / "var"))
+        get_settings.cache_clear()
+        night = Night(folder / "var", source, nightly.fn("demo", [source]))
+    get_settings.cache_clear()
+    return night
+
+
+@pytest.fixture
+def opened(first_night: Night, home: Path) -> Path:
+    """A home of the test's own in which the first night is over."""
+    shutil.copytree(first_night.home, home)
+    publish(get_home())
+    return home
 
 
 @pytest.fixture

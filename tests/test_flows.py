@@ -34,14 +34,12 @@ from flows.score import score
 from flows.train import train
 from flows.tune import tune
 from tasks.split_rows import Split
-from tests.conftest import PROJECT
+from tests.conftest import NIGHT_ROWS, PROJECT, Night
 from tests.products import shop
 from tests.web import answering
 from warehouse.home import get_home
 from warehouse.query import query
 from warehouse.registry import published_champion
-
-ROWS = 3_000
 
 
 def ask(sql: str) -> list[dict[str, object]]:
@@ -51,11 +49,11 @@ def ask(sql: str) -> list[dict[str, object]]:
 @pytest.fixture
 def day(tmp_path: Path) -> str:
     """A generated source."""
-    return str(demo.generate(tmp_path / "source", rows=ROWS, seed=1, day=0))
+    return str(demo.generate(tmp_path / "source", rows=NIGHT_ROWS, seed=1, day=0))
 
 
-def test_one_run_takes_a_file_to_categories_in_sql(home: Path, day: str) -> None:
-    result = nightly.fn("demo", [day])
+def test_one_run_takes_a_file_to_categories_in_sql(opened: Path, first_night: Night) -> None:
+    result = first_night.result
     rows = result.rows
     assert rows["read"] > 0
     assert rows["read"] == sum(
@@ -87,10 +85,9 @@ def test_with_too_few_products_there_is_no_verdict_on_drift(
     assert monitor.fn("demo").drifted is None
 
 
-def test_the_same_run_again_changes_and_scores_nothing(home: Path, day: str) -> None:
-    nightly.fn("demo", [day])
+def test_the_same_run_again_changes_and_scores_nothing(opened: Path, first_night: Night) -> None:
     before = ask("SELECT * EXCLUDE (run_id, scored_at) FROM predictions ORDER BY product_id")
-    again = nightly.fn("demo", [day])
+    again = nightly.fn("demo", [first_night.source])
     assert (again.rows["accepted"], again.rows["review"], again.rows["scored"]) == (0, 0, 0)
     assert again.rows["unchanged"] + again.rows["rejected"] + again.rows["repeated"] == again.rows["read"]
     assert again.model["trained"] is False
@@ -150,8 +147,7 @@ def test_a_label_alone_changes_the_digest_of_what_is_trained_on() -> None:
     assert Split(split.recipe, rows, relabelled).data_digest == split.data_digest, "what is held out teaches nothing"
 
 
-def test_a_challenger_that_is_no_worse_becomes_champion_and_rescores(home: Path, day: str) -> None:
-    nightly.fn("demo", [day])
+def test_a_challenger_that_is_no_worse_becomes_champion_and_rescores(opened: Path) -> None:
     result = train.fn("demo", recipe="linear-fast")
     assert result.version == "v2"
     assert "champion v1" in result.why
@@ -245,9 +241,9 @@ def test_an_unknown_catalogue_is_named(home: Path) -> None:
     assert not home.exists()
 
 
-def test_as_prefect_flow_runs_the_result_is_the_same(home: Path, tmp_path: Path, day: str) -> None:
+def test_as_prefect_flow_runs_the_result_is_the_same(home: Path, tmp_path: Path, first_night: Night) -> None:
     """A real, ephemeral Prefect server: flow runs, subflow runs and task runs with their states are in its API."""
-    here = nightly.fn("demo", [day])
+    here, day = first_night.result, first_night.source
     script = """
 import json, sys
 from core.orchestration import run_flow

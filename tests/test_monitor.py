@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,12 +20,10 @@ from flows.nightly import nightly
 from flows.score import score
 from flows.train import train
 from tasks.monitor_results import MonitorResult
+from tests.conftest import NIGHT_ROWS
 from tests.products import records
 from warehouse.home import get_home
-from warehouse.publish import publish
 from warehouse.query import query
-
-ROWS = 3_000
 
 
 def ask(sql: str) -> list[dict[str, Any]]:
@@ -38,32 +34,10 @@ def rule(result: MonitorResult, name: str) -> dict[str, Any]:
     return next(one for one in result.retraining["rules"] if one["rule"] == name)
 
 
-@pytest.fixture(scope="module")
-def first_night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home in which the shop's first night was run, to be copied."""
-    folder = tmp_path_factory.mktemp("first")
-    with pytest.MonkeyPatch.context() as environment:
-        for name in [name for name in os.environ if name.startswith("AISLE_")]:
-            environment.delenv(name)
-        environment.setenv("AISLE_HOME", str(folder / "var"))
-        get_settings.cache_clear()
-        nightly.fn("demo", [str(demo.generate(folder, rows=ROWS, seed=1, day=0))])
-        yield folder / "var"
-    get_settings.cache_clear()
-
-
-@pytest.fixture
-def opened(home: Path, first_night: Path) -> Path:
-    """A shop whose first night is over."""
-    shutil.copytree(first_night, home)
-    publish(get_home())
-    return home
-
-
 @pytest.fixture
 def day(tmp_path: Path) -> Callable[[int], str]:
     """Makes the shop's file of a day; later days have other products."""
-    return lambda number: str(demo.generate(tmp_path / f"day{number}", rows=ROWS, seed=1, day=number))
+    return lambda number: str(demo.generate(tmp_path / f"day{number}", rows=NIGHT_ROWS, seed=1, day=number))
 
 
 @pytest.fixture
