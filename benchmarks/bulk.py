@@ -26,7 +26,7 @@ PLAIN_ROWS = {"words": 100_000, "bigrams": 100_000, "fields": 100_000, "subwords
 thousand a second."""
 RIVALS = {"linear-fast": "fields", "linear": "subwords"}
 """The plain way with the same features: a pass of it right before a recipe, and one right after. Over the minutes of
-this benchmark a machine that others share changes its speed by half."""
+this benchmark a machine that others share changes its speed."""
 MIB = 1024
 
 PLAIN_MEANS = """Plain means TfidfVectorizer(sublinear_tf, min_df=2) over all text as one, and LinearSVC. With
@@ -125,9 +125,11 @@ def _fit_plain(options: Options, features: str, source: Source, taught: Source) 
 def _pass(options: Options, features: str, source: Source) -> Measured:
     rows = min(source.rows, PLAIN_ROWS[features])
     options.say(f"bulk: {PLAIN[features]}, {rows:,} products")
-    out = str(options.folder / f"{features}-out")
-    own = _plain(options, features, source) | {"source": str(source.path), "rows": rows, "out": out}
-    return measured(plain.predict, own)
+    out = options.folder / f"{features}-out"
+    own = _plain(options, features, source) | {"source": str(source.path), "rows": rows, "out": str(out)}
+    found = measured(plain.predict, own)
+    shutil.rmtree(out)
+    return found
 
 
 def _add_plain(report: Report, features: str, passes: list[Measured]) -> None:

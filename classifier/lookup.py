@@ -1,10 +1,12 @@
 """From strings and pairs of integers to ids, millions at a time, without Python loops and free of the interpreter lock.
 
-Both stand on one hash table that is read with NumPy, all keys of a call at once: 10 to 20 ns each (a Polars join or an
-Enum cast builds its table again on every call: 90 ms for 300,000 words).
+Both stand on one hash table that is read with NumPy, all keys of a call at once. (A Polars join or an Enum cast would
+build its table again on every call.)
 """
 
 from __future__ import annotations
+
+import secrets
 
 import numpy as np
 import polars as pl
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 __all__ = ["PairLookup", "StringLookup"]
 
 _SPREAD = 4
-"""Slots a key, at least: with half of these, look-ups take a third longer."""
+"""Slots a key, at least: with fewer, more of them are taken, and look-ups take longer."""
 _KEY_BITS = 64
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: Fibonacci hashing (Knuth, volume 3, 6.4)
 
@@ -27,14 +29,19 @@ class StringLookup:
 
     def __init__(self, strings: pl.Series) -> None:
         self.strings = strings
-        self._table = _HashTable(strings.hash().to_numpy())
+        # Nobody can send words that are known to begin at one slot, and would be looked for one after the other.
+        self._seed = secrets.randbits(_KEY_BITS)
+        self._table = _HashTable(self._hashed(strings))
 
     def __len__(self) -> int:
         return len(self.strings)
 
     def ids(self, strings: pl.Series) -> NDArray[np.int32]:
         """Position of each string, -1 where it is unknown."""
-        return self._table.places(strings.hash().to_numpy())
+        return self._table.places(self._hashed(strings))
+
+    def _hashed(self, strings: pl.Series) -> NDArray[np.uint64]:
+        return strings.hash(self._seed).to_numpy()
 
 
 class PairLookup:

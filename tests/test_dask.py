@@ -212,7 +212,7 @@ def test_a_cluster_that_loses_its_workers_is_not_waited_for_for_ever(home: Path,
 def test_without_dask_it_says_which_extra(home: Path, tmp_path: Path, monkeypatch):
     use(monkeypatch, runner="dask")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(RunnerError, match=r"\[dask\]"):
+    with pytest.raises(RunnerError, match=r"pip install -e '\.\[dask\]'"):
         double.each([1], shared=tmp_path)
 
 

@@ -199,27 +199,16 @@ def test_labels_of_files_without_a_label_column_are_the_same(root: Path) -> None
 
 
 FILE = st.lists(JSON_LINE, min_size=1, max_size=12)
-LOAD = st.sampled_from(["changes", "snapshot"])
 
 
-@settings(max_examples=3, **QUIETLY)
-@given(load=LOAD, pool=FILE, data=st.data())
+@settings(max_examples=6, **QUIETLY)
+@given(load=st.sampled_from(["changes", "snapshot"]), pool=FILE, data=st.data())
 def test_what_is_stored_is_the_same_whether_lines_are_known_or_read(
-    root: Path, load: str, pool: list[bytes], data: st.DataObject
+    root: Path,
+    load: str,
+    pool: list[bytes],
+    data: st.DataObject,
 ) -> None:
-    drawn_both_ways(root, load, pool, data)
-
-
-@pytest.mark.slow
-@settings(max_examples=30, **QUIETLY)
-@given(load=LOAD, pool=FILE, data=st.data())
-def test_many_more_files_are_stored_the_same_whether_lines_are_known_or_read(
-    root: Path, load: str, pool: list[bytes], data: st.DataObject
-) -> None:
-    drawn_both_ways(root, load, pool, data)
-
-
-def drawn_both_ways(root: Path, load: str, pool: list[bytes], data: st.DataObject) -> None:
     night = st.lists(st.tuples(st.booleans(), st.lists(st.sampled_from(pool), max_size=10)), min_size=1, max_size=2)
     drawn = data.draw(st.lists(night, min_size=2, max_size=4))
     nights = [[[*plain("Toys" if full else None), *lines] for full, lines in files] for files in drawn]

@@ -85,6 +85,24 @@ def lose_runs(home: Path) -> None:
     shutil.rmtree(home / "tables" / "other" / "runs")
 
 
+def test_a_missing_file_is_in_everybodys_way_until_the_upkeep_of_another_catalogue(home: Path, aisle: Any) -> None:
+    for catalog in ("other", "shelf"):
+        with open_run(catalog, "ingest", ["c"]) as run:
+            ingest(run, ROWS)
+    lose_data(home)
+    titles = "SELECT title FROM products WHERE catalog = 'shelf' ORDER BY 1"
+    code, _, told = aisle("sql", titles)
+    assert code == 1
+    assert "aisle maintain" in told
+    code, _, told = aisle("publish")
+    assert code == 1
+    assert "run of another catalogue" in told
+    code, printed, _ = aisle("maintain")
+    assert code == 1
+    assert "is missing" in printed
+    assert asked(titles) == [("abacus",), ("ball",)]
+
+
 @pytest.mark.parametrize(("damage", "shown"), [(lose_data, 0), (cut_log, 2), (lose_runs, 0)])
 def test_damage_of_one_catalogue_does_not_hold_up_the_nights_of_others(
     home: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], shown: int

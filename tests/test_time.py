@@ -364,6 +364,16 @@ def test_a_window_may_be_open_at_one_end(home: Path, ends: str, asked_for: list[
     assert sorted(model.asked) == asked_for
 
 
+def test_a_window_in_which_nothing_was_stored_is_called_that(home: Path, aisle: Any) -> None:
+    night(ROWS)
+    with open_run("shelf", "train") as run:
+        crown(run, "v2", "digest-2")
+        models.overrule(run, "rolled_back", "v1", "v2 is a challenger here")
+    code, printed, _ = aisle("score", "shelf", "--until", "20200101", "--model", "v2")
+    assert code == 0
+    assert "no product was stored in that time" in printed
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

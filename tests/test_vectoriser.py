@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import unicodedata
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sklearn.svm import LinearSVC
 
 from catalogs.letter_case import LATIN
 from classifier.lookup import PairLookup, StringLookup
+from classifier.parts import count_ids
 from classifier.recipes import SubwordParams, WordParams
 from classifier.subwords import Subwords, gram_keys
 from classifier.text_field import TextField
@@ -194,6 +196,25 @@ def test_what_begins_at_the_same_slot_is_looked_up_all_the_same(monkeypatch: pyt
     lookup = StringLookup(known)
     assert lookup.ids(known.reverse()).tolist() == list(range(499, -1, -1))
     assert set(lookup.ids(known + "?").tolist()) == {-1}
+
+
+def test_which_words_share_a_slot_is_another_draw_in_each_lookup_and_goes_with_it() -> None:
+    known = pl.Series([f"word {number}" for number in range(500)])
+    one, other = StringLookup(known), StringLookup(known)
+    assert not np.array_equal(one._table._slots, other._table._slots)
+    assert pickle.loads(pickle.dumps(one)).ids(known).tolist() == one.ids(known).tolist() == list(range(500))
+
+
+@pytest.mark.parametrize("width", [7, 2**31 - 1])
+def test_ids_are_counted_row_by_row_however_many_there_are(width: int) -> None:
+    """With the widest, a row and an id fit in no 32 bits."""
+    last = width - 1
+    ids = np.array([last, 0, last, -1, 3, -1, last, 3, 3], dtype=np.int32)
+    rows = count_ids(ids, np.array([0, 4, 4, 6, 9]), width)
+    assert rows.starts.tolist() == [0, 2, 2, 3, 5]
+    assert rows.ids.tolist() == [0, last, 3, 3, last]
+    assert rows.values.tolist() == [1, 2, 1, 2, 1]
+    assert (rows.ids.dtype, rows.values.dtype) == (np.int32, np.float32)
 
 
 @given(st.sets(st.tuples(st.integers(0, 20), st.integers(0, 30)), max_size=60), st.integers(0, 2**32 - 1))

@@ -389,6 +389,18 @@ def test_a_home_of_a_newer_version_is_refused(home: Path) -> None:
         night(ROWS)
 
 
+def test_a_marker_that_makes_no_sense_may_be_deleted_as_it_says(home: Path) -> None:
+    night(ROWS)
+    marker, before = home / "home.json", (home / "home.json").read_text()
+    marker.write_text("catalog,product_id")
+    with pytest.raises(HomeUnusable, match="delete that file"):
+        night(ROWS)
+    marker.unlink()
+    night([("4", "new", "Toys")])
+    assert len(ask("SELECT * FROM predictions")) == 4
+    assert marker.read_text() == before
+
+
 def test_a_home_that_cannot_be_made_is_named(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AISLE_HOME", str(tmp_path / "file" / "var"))

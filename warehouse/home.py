@@ -146,7 +146,7 @@ def check_marker(text: str, where: str) -> None:
         raise HomeUnusable(
             "is not a readable marker of a home",
             where=where,
-            hint="restore it; or, if no newer Aisle wrote this home, delete it: `aisle publish` writes it anew",
+            hint="restore home.json; or delete that file, unless a newer Aisle wrote it: the next run writes it anew",
         ) from error
     if version > SCHEMA_VERSION:
         raise HomeNewer(

@@ -46,9 +46,9 @@ VIEWS = (
 """Public views, each in warehouse/views/<name>.sql, in the order in which they build on each other."""
 
 
-_HOW = (
-    "restore it from a backup; the published warehouse was left as it was. `aisle maintain` publishes what is whole, "
-    "without this catalogue"
+_RESTORE = (
+    "restore it from a backup; the published warehouse was left as it was. Any run of another catalogue, its upkeep "
+    "too, publishes without this one"
 )
 
 
@@ -225,11 +225,11 @@ def _part(connection: duckdb.DuckDBPyConnection, kind: str, sql: str, where: Pat
         if "no space left" in str(error).lower():
             raise  # a full disk has a name of its own
         what = f"cannot be read: {' '.join(str(error).split())[:300]}"
-        raise TableDamaged(what, where=str(where), hint=_HOW) from error
+        raise TableDamaged(what, where=str(where), hint=_RESTORE) from error
     declared = _types(connection, select([], kind, ""))
     if odd := sorted(name for name, type_ in declared.items() if types.get(name) != type_):
         what = f"column {odd[0]} is {types.get(odd[0], 'missing')}, and should be {declared[odd[0]]}"
-        raise TableDamaged(what, where=str(where), hint=_HOW)
+        raise TableDamaged(what, where=str(where), hint=_RESTORE)
     return Part(sql, types)
 
 
@@ -267,6 +267,6 @@ def _files(home: Home, catalog: str, kind: str, version: int) -> list[str]:
         raise TableDamaged(
             f"{len(gone)} data file(s) of version {version} are missing, the first is {Path(gone[0]).name}",
             where=str(path),
-            hint=_HOW,
+            hint=_RESTORE,
         )
     return found

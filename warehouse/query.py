@@ -172,5 +172,8 @@ def _hint(error: Exception) -> str:
     if isinstance(error, duckdb.OutOfMemoryException):
         return "raise AISLE_MEMORY_LIMIT, or ask for less at once"
     if isinstance(error, duckdb.IOException):
-        return "a data file is missing or unreadable: `aisle maintain` says which, and publishes what is whole"
+        return (
+            "a data file is missing or unreadable: `aisle maintain` says which; "
+            "any run of another catalogue, its upkeep too, publishes without it"
+        )
     return "see docs/warehouse.md for the views and their columns, or run: aisle sql 'SHOW TABLES'"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import duckdb
 
@@ -18,9 +17,10 @@ from warehouse.statements import quoted, select, statement
 
 __all__ = ["take_back"]
 
-T = TypeVar("T")
-
 _OTHERS = "model_digest IS DISTINCT FROM getvariable('model_digest')"
+
+_UNREADABLE = (duckdb.Error, TableDamaged, OSError)
+"""Of an earlier state that cannot be read any more, and need not be."""
 
 
 def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
@@ -39,12 +39,15 @@ def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
         others = one(connection, f"SELECT count(*) FROM state WHERE {_OTHERS}")
         if not others:
             return 0, 0
-        same = _readable(lambda: _same_state(run, connection), None)
+        same = None
+        with suppress(*_UNREADABLE):
+            same = _same_state(run, connection)
         if same is not None:
             run.restore("state", same)
             return others, 0
-        nothing: list[str] = []
-        last = _readable(lambda: _last_state(run, model, connection), nothing)
+        last: list[str] = []
+        with suppress(*_UNREADABLE):
+            last = _last_state(run, model, connection)
         connection.execute(f"CREATE VIEW earlier AS {select(last, 'state')}")
         connection.execute(statement("plan_taking_back"))
         back = one(connection, "SELECT (SELECT count(*) FROM still) + (SELECT count(*) FROM known)")
@@ -54,14 +57,6 @@ def take_back(run: Run, model: ModelRecord) -> tuple[int, int]:
             new = copied(run, connection, statement("taken_back_state"), tables.SMALL_ROW_GROUP)
             run.overwrite("state", new)
     return back, others - back
-
-
-def _readable(found: Callable[[], T], otherwise: T) -> T:
-    """What earlier states give; `otherwise` where one cannot be read any more, and need not be."""
-    try:
-        return found()
-    except (duckdb.Error, TableDamaged, OSError):
-        return otherwise
 
 
 def _same_state(run: Run, connection: duckdb.DuckDBPyConnection) -> int | None:
