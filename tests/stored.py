@@ -49,10 +49,12 @@ class LengthModel:
     """A model simple enough to know its answers: long titles are 'Books', short ones 'Toys'. Notes what it is asked."""
 
     asked: list[str] = field(default_factory=list)
+    threads: list[int | None] = field(default_factory=list)
 
-    def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def predict(self, rows: pl.DataFrame, *, threads: int | None = None) -> pl.DataFrame:
         """Answers in the form that scoring stores."""
         self.asked += rows["title"].to_list()
+        self.threads.append(threads)
         label = pl.when(pl.col("title").str.len_chars() > 5).then(pl.lit("Books")).otherwise(pl.lit("Toys"))
         confidence = pl.when(pl.col("title").str.contains("?", literal=True)).then(0.5).otherwise(0.9)
         return rows.select(

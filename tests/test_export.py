@@ -71,15 +71,19 @@ def test_csv_holds_lists_as_json(shelf: None, tmp_path: Path) -> None:
         (["--decision", "review"], {"1"}),
         (["--label", "Toys"], {"0", "2"}),
         (["--label", "Toys", "--label", "Books"], {"0", "1", "2", "3"}),
-        (["--label", "Toy"], set()),
         (["--min-confidence", "0.6", "--label", "Books"], {"3"}),
         (["--unlabelled"], {"0", "3"}),
-        (["--label", "Books' OR true --"], set()),
     ],
 )
 def test_filters_choose_predictions(shelf: None, tmp_path: Path, filters: list[str], ids: set[str]) -> None:
     assert export("--out", tmp_path / "out.parquet", *filters) == 0
     assert set(pl.read_parquet(tmp_path / "out.parquet")["product_id"]) == ids
+
+
+def test_a_label_that_only_the_source_gives_is_no_mistake(shelves: Path, tmp_path: Path) -> None:
+    stored.night([*PRODUCTS, ("4", "tiny?", "Games > Chess")])
+    assert export("--out", tmp_path / "out.parquet", "--label", "Games") == 0
+    assert pl.read_parquet(tmp_path / "out.parquet").height == 0
 
 
 def test_a_file_that_is_there_is_replaced_only_when_asked(
@@ -133,6 +137,9 @@ def test_what_a_killed_export_left_is_in_nobodys_way(
         (["--out", "out.xlsx"], 2, "give --format"),
         ([], 2, "name the file"),
         (["--out", "absent/out.csv"], 2, "no such folder"),
+        (["--out", "out.csv", "--label", "toy"], 2, "did you mean Toys?"),
+        (["--out", "out.csv", "--label", "Toys", "--label", "Books' OR true --"], 2, "has the label 'Books' OR true"),
+        (["--out", "out.csv", "--label", "Zebra"], 2, "SELECT DISTINCT label"),
         (["--contract", "asos"], 2, "does not keep the contract"),
         (["--contract", "elo7"], 2, "has no file"),
         (["--contract", "asos", "--unlabelled"], 2, "a contract says itself"),

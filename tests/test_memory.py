@@ -61,12 +61,12 @@ def batch(number: int, rows: int) -> pl.DataFrame:
 class Verbose(LengthModel):
     """A model that gives as many reasons as a real one."""
 
-    def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def predict(self, rows: pl.DataFrame, *, threads: int | None = None) -> pl.DataFrame:
         token = rows["title"].str.slice(0, 20)
         why = pl.concat_list(
             [pl.struct(token=token + str(n), field=pl.lit("title"), weight=pl.lit(n / 7)) for n in range(5)]
         )
-        return super().predict(rows).with_columns(reasons=why)
+        return super().predict(rows, threads=threads).with_columns(reasons=why)
 
 
 def stored(batches: list[tuple[int, int]]) -> int:

@@ -11,6 +11,7 @@ import sys
 import tomllib
 import zipfile
 from importlib import import_module
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,14 @@ def test_an_unknown_level_is_a_wrong_option(tmp_path: Path):
     result = install(copy_of_the_project(tmp_path), "everything")
     assert result.returncode == 2
     assert "scripts/install [api|pipeline|dev]" in result.stderr
+
+
+def test_what_is_installed_needs_no_compiling_at_every_start():
+    import prefect
+
+    modules = list(Path(prefect.__file__).parent.glob("client/**/*.py"))
+    assert modules
+    assert [str(module) for module in modules if not Path(cache_from_source(str(module))).exists()] == []
 
 
 @pytest.mark.slow

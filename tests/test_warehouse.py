@@ -102,6 +102,17 @@ def test_only_what_the_model_reads_is_scored_again(home: Path) -> None:
     assert ask("SELECT count(*) AS n FROM predictions_history") == [{"n": 4}]
 
 
+def test_partitions_that_are_scored_side_by_side_share_the_cores(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AISLE_BATCH_ROWS", "100")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    get_settings.cache_clear()
+    model = LengthModel()
+    night([(f"{n}", f"title {n}", None) for n in range(450)], model=model)
+    assert model.threads == [4, 4, 4]
+    night([("450", "new", None)], model=model)
+    assert model.threads == [4, 4, 4, 8]
+
+
 def test_an_answer_given_before_is_not_asked_for_again(home: Path) -> None:
     night(ROWS)
     night([("3", "a new title", None)])

@@ -18,7 +18,7 @@ import duckdb
 
 from catalogs.product import PATH_SEPARATOR
 from catalogs.spec import CatalogSpec
-from core.errors import NothingPublished, UsageError
+from core.errors import NothingPublished, UsageError, closest
 from core.settings import get_settings
 from warehouse.home import Home, naming_disk_errors
 from warehouse.query import naming_sql_errors, published
@@ -78,10 +78,7 @@ class Filters:
         if self.decision is not None:
             conditions.append(f"decision = {quoted(self.decision)}")
         if self.labels:
-            below = [
-                f"label = {quoted(one)} OR starts_with(label, {quoted(one + PATH_SEPARATOR)})" for one in self.labels
-            ]
-            conditions.append(f"({' OR '.join(below)})")
+            conditions.append(f"({' OR '.join(_at_or_below('label', one) for one in self.labels)})")
         if self.least is not None:
             conditions.append(f"confidence >= {self.least!r}")
         if self.unlabelled:
@@ -110,11 +107,13 @@ def export(home: Home, catalog: str, path: Path, kind: Format, filters: Filters,
         replace: whether a file that is there may be replaced.
 
     Raises:
-        UsageError: the file is there already, or its folder is not.
+        UsageError: the file is there already, or its folder is not; or no product has a label that was named.
         NothingPublished: nothing is stored of this catalogue.
     """
     chosen = f"SELECT * FROM predictions WHERE {filters.sql(catalog)}"
     with appearing(home, path, replace=replace) as beside, published_views(home, catalog, beside) as connection:
+        for label in filters.labels:
+            _refuse_unknown(connection, catalog, label)
         if kind == "duckdb":
             connection.execute(f"ATTACH {quoted(str(beside))} AS exported")
             connection.execute(f"CREATE TABLE exported.predictions AS {chosen}")
@@ -145,6 +144,28 @@ def export_contract(home: Home, spec: CatalogSpec, path: Path, *, replace: bool 
     with appearing(home, path, replace=replace) as beside, published_views(home, spec.name, beside) as connection:
         rows = _copy(connection, chosen, beside, "csv, HEADER")
     return Exported(path, "csv", rows)
+
+
+def _at_or_below(name: str, label: str) -> str:
+    """The condition that the column `name` is that label, or a path below it."""
+    return f"{name} = {quoted(label)} OR starts_with({name}, {quoted(label + PATH_SEPARATOR)})"
+
+
+def _refuse_unknown(connection: duckdb.DuckDBPyConnection, catalog: str, label: str) -> None:
+    """Raise UsageError for a label that no product has, be it by an answer or by its source: it is misspelt."""
+    own = f"FROM predictions WHERE catalog = {quoted(catalog)}"
+    told = f"{_at_or_below('label', label)} OR {_at_or_below('known_label', label)}"
+    if connection.execute(f"SELECT 1 {own} AND ({told}) LIMIT 1").fetchone():
+        return
+    rows = connection.execute(f"SELECT DISTINCT unnest([label, known_label]) {own}").fetchall()
+    close = closest(label, [known for (known,) in rows if known is not None])
+    raise UsageError(
+        f"no product of {catalog} has the label '{label}'",
+        where="--label",
+        hint=f"did you mean {' or '.join(close)}?"
+        if close
+        else "all of them: aisle sql 'SELECT DISTINCT label FROM predictions'",
+    )
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, sql: str, path: Path, how: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +29,8 @@ _BATCHES = 2
 class Predicts(Protocol):
     """What scoring asks of a model."""
 
-    def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Label, label_path, confidence, runner_up and reasons for each row, in order."""
+    def predict(self, frame: pl.DataFrame, *, threads: int | None = None) -> pl.DataFrame:
+        """Label, label_path, confidence, runner_up and reasons for each row, in order, on so many threads."""
         ...
 
 
@@ -43,9 +44,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Partition:
-    """A range of product versions to score: small enough for memory, named by plain paths so that it can travel."""
+    """A range of product versions to score: small enough for memory, named by plain paths so that it can travel.
+
+    `beside` is how many of them are worked on at once, this one included: they share a machine's cores.
+    """
 
     number: int
+    beside: int
     first_seq: int
     last_seq: int
     products: list[str]
@@ -117,8 +122,9 @@ def plan(
         counts = one(connection, f"SELECT count(*) FROM {planned}"), one(connection, "SELECT count(*) FROM known")
     products = run.files("products")
     fields = [field.name for field in spec.fields]
+    beside = min(get_settings().workers, len(bounds))
     partitions = [
-        Partition(i, first, last, products, str(todo_file), fields, str(folder / f"part-{i:06d}.parquet"))
+        Partition(i, beside, first, last, products, str(todo_file), fields, str(folder / f"part-{i:06d}.parquet"))
         for i, (first, last) in enumerate(bounds)
     ]
     return Plan(model, partitions, *counts, window, replaces)
@@ -129,7 +135,8 @@ def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_i
     inside = pl.col("seq").is_between(part.first_seq, part.last_seq)
     todo = pl.scan_parquet(part.todo).filter(inside).collect()
     rows = _with_fields(todo, part.products, part.fields)
-    answers = model.predict(rows.select(part.fields))
+    threads = max(1, (os.cpu_count() or 1) // part.beside)
+    answers = model.predict(rows.select(part.fields), threads=threads)
     scored = todo.with_columns(
         answers["label"],
         answers["label_path"],
