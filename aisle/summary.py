@@ -108,16 +108,20 @@ def maintained(result: MaintainResult) -> str:
     )
     if result.compacted is None or result.deleted is None:
         lines = [f"{result.catalog}: {looked} checked, {len(result.damage)} damaged; nothing was touched"]
-        for one in result.damage:
-            lines += [f"  {one['where']}: {one['what']}", f"    hint: {one['hint']}"]
-        return "\n".join(lines)
+        return "\n".join([*lines, *_damaged(result)])
     lines = [f"{result.catalog}: {looked} checked, all whole"]
+    if result.damage:
+        lines += ["  what people read was damaged, and is published anew:", *_damaged(result)]
     lines += [f"  {kind}: {done['before']} files made {done['after']}" for kind, done in result.compacted.items()]
     lines += [
         f"  {kind}: {done['files']:,} files that nobody needs deleted ({done['bytes'] / MIB:,.1f} MiB)"
         for kind, done in result.deleted.items()
     ]
     return "\n".join(lines)
+
+
+def _damaged(result: MaintainResult) -> list[str]:
+    return [line for one in result.damage for line in (f"  {one['where']}: {one['what']}", f"    hint: {one['hint']}")]
 
 
 def watched(result: MonitorResult) -> str:

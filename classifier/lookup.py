@@ -29,7 +29,8 @@ class StringLookup:
 
     def __init__(self, strings: pl.Series) -> None:
         self.strings = strings
-        # Nobody can send words that are known to begin at one slot, and would be looked for one after the other.
+        # Tables are also made of words that others send. With one seed for all, words could be chosen that begin at
+        # one slot, and making a table of those takes the square of their number.
         self._seed = secrets.randbits(_KEY_BITS)
         self._table = _HashTable(self._hashed(strings))
 

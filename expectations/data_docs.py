@@ -49,7 +49,8 @@ def build(context: Any, suite: Any, result: Any, folder: Path) -> Path:
                 "class_name": "TupleFilesystemStoreBackend",
                 "base_directory": str(folder.resolve()),
             },
-            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            "site_section_builders": {section: {"view": _view("Page")} for section in ("expectations", "validations")},
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder", "view": _view("IndexPage")},
         },
     )
     now = datetime.now(UTC)
@@ -65,6 +66,10 @@ def build(context: Any, suite: Any, result: Any, folder: Path) -> Path:
     context.build_data_docs(site_names=[SITE])
     _prune(folder / "static")
     return folder / "index.html"
+
+
+def _view(name: str) -> dict[str, str]:
+    return {"module_name": "expectations.page_views", "class_name": name}
 
 
 def _shown(result: Any) -> Any:

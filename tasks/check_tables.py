@@ -11,5 +11,6 @@ from warehouse.upkeep import Checked, check
 def check_tables(catalog: str) -> Checked:
     """Read every row and check every digest. What is wrong is told, not raised: the rest is looked at too."""
     found = check(get_home().check(), catalog)
-    artifact_table(f"damage-{catalog}", [vars(damage) for damage in found.damage], f"What of {catalog} is damaged")
+    damage = [vars(one) for one in (*found.damage, *found.published)]
+    artifact_table(f"damage-{catalog}", damage, f"What of {catalog} is damaged")
     return found

@@ -120,7 +120,7 @@ class MaintainResult(AsDict):
     def of(cls, catalog: str, found: Checked, done: Tidied | None) -> Self:
         """From what the steps found and did."""
         checked = {name: getattr(found, name) for name in ("tables", "files", "rows", "models")}
-        damage = [asdict(one) for one in found.damage]
+        damage = [asdict(one) for one in (*found.damage, *found.published)]
         if done is None:
             return cls(catalog, checked, damage, None, None)
         compacted = {kind: {"before": before, "after": after} for kind, (before, after) in done.compacted.items()}

@@ -9,7 +9,10 @@ from warehouse.upkeep import Checked, Tidied, tidy
 
 @step("tidy tables")
 def tidy_tables(catalog: str, found: Checked) -> Tidied | None:
-    """A run of its own, which records the new versions. Where something is damaged nothing is touched: None."""
+    """A run of its own, which records the new versions. Where a table or a model is damaged nothing is touched: None.
+
+    What was published may be unreadable all the same, by another catalogue's damage: the run publishes it anew.
+    """
     if found.damage:
         return None
     with open_run(catalog, "maintain") as run:

@@ -6,6 +6,7 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+import jinja2
 import polars as pl
 import pytest
 
@@ -311,6 +312,21 @@ def test_data_docs_show_product_text_without_running_it(tmp_path):
     assert "<script>alert(1)" not in pages
     assert "<img src=x" not in pages
     assert sum(file.stat().st_size for file in (tmp_path / "docs").rglob("*") if file.is_file()) < 500_000
+
+
+def test_the_pages_of_the_next_batch_compile_no_template_again(tmp_path, monkeypatch):
+    run_suite(generated(20, seed=1), SHOP, tmp_path / "first", seed=0)
+    compiled = []
+    compile_template = jinja2.Environment.compile
+
+    def noting(self, source, name=None, *rest, **options):
+        compiled.append(name)
+        return compile_template(self, source, name, *rest, **options)
+
+    monkeypatch.setattr(jinja2.Environment, "compile", noting)
+    docs = run_suite(generated(20, seed=2), SHOP, tmp_path / "second", seed=0).docs
+    assert compiled == []
+    assert "Expectation" in docs.read_text()
 
 
 # The sample

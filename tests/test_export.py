@@ -19,6 +19,7 @@ from tests import stored
 from warehouse.export import Filters
 from warehouse.home import get_home
 from warehouse.query import query
+from warehouse.runs import open_run
 
 PRODUCTS: list[stored.Row] = [
     ("3", "a long title, with a comma", None),
@@ -80,10 +81,18 @@ def test_filters_choose_predictions(shelf: None, tmp_path: Path, filters: list[s
     assert set(pl.read_parquet(tmp_path / "out.parquet")["product_id"]) == ids
 
 
-def test_a_label_that_only_the_source_gives_is_no_mistake(shelves: Path, tmp_path: Path) -> None:
-    stored.night([*PRODUCTS, ("4", "tiny?", "Games > Chess")])
-    assert export("--out", tmp_path / "out.parquet", "--label", "Games") == 0
-    assert pl.read_parquet(tmp_path / "out.parquet").height == 0
+def test_a_label_that_no_answer_has_is_no_mistake_if_the_source_or_the_model_knows_it(
+    shelves: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.parquet"
+    with open_run("shelf", "ingest", ["shelf.jsonl"]) as run:
+        stored.ingest(run, [("4", "tiny?", "Games > Chess")])
+    assert export("--out", out, "--label", "Games") == 0
+    assert export("--out", out, "--label", "Gamse", "--force") == 2
+    assert "did you mean Games?" in capsys.readouterr().err
+    stored.night([("5", "tiny", None)])
+    assert export("--out", out, "--label", "Books", "--force") == 0
+    assert pl.read_parquet(out).height == 0
 
 
 def test_a_file_that_is_there_is_replaced_only_when_asked(
@@ -138,8 +147,8 @@ def test_what_a_killed_export_left_is_in_nobodys_way(
         ([], 2, "name the file"),
         (["--out", "absent/out.csv"], 2, "no such folder"),
         (["--out", "out.csv", "--label", "toy"], 2, "did you mean Toys?"),
-        (["--out", "out.csv", "--label", "Toys", "--label", "Books' OR true --"], 2, "has the label 'Books' OR true"),
-        (["--out", "out.csv", "--label", "Zebra"], 2, "SELECT DISTINCT label"),
+        (["--out", "out.csv", "--label", "Toys", "--label", "Books' OR true --"], 2, "no label 'Books' OR true"),
+        (["--out", "out.csv", "--label", "Zebra"], 2, "SELECT DISTINCT label FROM policy"),
         (["--contract", "asos"], 2, "does not keep the contract"),
         (["--contract", "elo7"], 2, "has no file"),
         (["--contract", "asos", "--unlabelled"], 2, "a contract says itself"),

@@ -268,7 +268,7 @@ def install_nothing(project: Path, level: str) -> subprocess.CompletedProcess[st
 def make_venv_look_installed(project: Path, level: str) -> None:
     """A virtual environment without pip, and the stamp that a finished install leaves."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
-    files = [project / "requirements" / "uv.txt", project / "requirements" / f"{level}.txt", project / "pyproject.toml"]
-    content = b"".join(path.read_bytes() for path in files)
+    files = ["requirements/uv.txt", f"requirements/{level}.txt", "pyproject.toml", "scripts/install"]
+    content = b"".join((project / name).read_bytes() for name in files)
     checksum = subprocess.run(["cksum"], input=content, capture_output=True, check=True).stdout.decode()
     (project / ".venv" / f".installed-{level}").write_text(f"{checksum}{project.resolve()}\n")

@@ -108,9 +108,9 @@ def test_partitions_that_are_scored_side_by_side_share_the_cores(home: Path, mon
     get_settings.cache_clear()
     model = LengthModel()
     night([(f"{n}", f"title {n}", None) for n in range(450)], model=model)
-    assert model.threads == [4, 4, 4]
+    assert model.threads == [4, 4, 8], "the third has no other beside it"
     night([("450", "new", None)], model=model)
-    assert model.threads == [4, 4, 4, 8]
+    assert model.threads == [4, 4, 8, 8]
 
 
 def test_an_answer_given_before_is_not_asked_for_again(home: Path) -> None:

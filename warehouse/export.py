@@ -78,7 +78,10 @@ class Filters:
         if self.decision is not None:
             conditions.append(f"decision = {quoted(self.decision)}")
         if self.labels:
-            conditions.append(f"({' OR '.join(_at_or_below('label', one) for one in self.labels)})")
+            below = [
+                f"label = {quoted(one)} OR starts_with(label, {quoted(one + PATH_SEPARATOR)})" for one in self.labels
+            ]
+            conditions.append(f"({' OR '.join(below)})")
         if self.least is not None:
             conditions.append(f"confidence >= {self.least!r}")
         if self.unlabelled:
@@ -107,13 +110,13 @@ def export(home: Home, catalog: str, path: Path, kind: Format, filters: Filters,
         replace: whether a file that is there may be replaced.
 
     Raises:
-        UsageError: the file is there already, or its folder is not; or no product has a label that was named.
+        UsageError: the file is there already, or its folder is not; or there is no such label.
         NothingPublished: nothing is stored of this catalogue.
     """
     chosen = f"SELECT * FROM predictions WHERE {filters.sql(catalog)}"
     with appearing(home, path, replace=replace) as beside, published_views(home, catalog, beside) as connection:
-        for label in filters.labels:
-            _refuse_unknown(connection, catalog, label)
+        if filters.labels:
+            _refuse_unknown(connection, catalog, filters.labels)
         if kind == "duckdb":
             connection.execute(f"ATTACH {quoted(str(beside))} AS exported")
             connection.execute(f"CREATE TABLE exported.predictions AS {chosen}")
@@ -146,26 +149,28 @@ def export_contract(home: Home, spec: CatalogSpec, path: Path, *, replace: bool 
     return Exported(path, "csv", rows)
 
 
-def _at_or_below(name: str, label: str) -> str:
-    """The condition that the column `name` is that label, or a path below it."""
-    return f"{name} = {quoted(label)} OR starts_with({name}, {quoted(label + PATH_SEPARATOR)})"
+_KNOWN = """
+SELECT DISTINCT label FROM (
+    SELECT catalog, unnest([label, array_to_string(predicted_path, ' > ')]) AS label FROM predictions
+    UNION ALL SELECT catalog, known_label FROM products
+    UNION ALL SELECT catalog, label FROM policy
+) WHERE label IS NOT NULL AND catalog =
+"""
+"""Labels of a catalogue: answers, those of the source, and all that a model could have answered."""
 
 
-def _refuse_unknown(connection: duckdb.DuckDBPyConnection, catalog: str, label: str) -> None:
-    """Raise UsageError for a label that no product has, be it by an answer or by its source: it is misspelt."""
-    own = f"FROM predictions WHERE catalog = {quoted(catalog)}"
-    told = f"{_at_or_below('label', label)} OR {_at_or_below('known_label', label)}"
-    if connection.execute(f"SELECT 1 {own} AND ({told}) LIMIT 1").fetchone():
-        return
-    rows = connection.execute(f"SELECT DISTINCT unnest([label, known_label]) {own}").fetchall()
-    close = closest(label, [known for (known,) in rows if known is not None])
-    raise UsageError(
-        f"no product of {catalog} has the label '{label}'",
-        where="--label",
-        hint=f"did you mean {' or '.join(close)}?"
-        if close
-        else "all of them: aisle sql 'SELECT DISTINCT label FROM predictions'",
-    )
+def _refuse_unknown(connection: duckdb.DuckDBPyConnection, catalog: str, labels: tuple[str, ...]) -> None:
+    """Raise UsageError for a label that neither a product nor a model has, and that none lies below: it is misspelt."""
+    known: set[str] = set()
+    for (label,) in connection.execute(f"{_KNOWN} {quoted(catalog)}").fetchall():
+        path = label.split(PATH_SEPARATOR)
+        known |= {PATH_SEPARATOR.join(path[:depth]) for depth in range(1, len(path) + 1)}
+    for label in labels:
+        if label not in known:
+            close = closest(label, known)
+            listed = f"aisle sql \"SELECT DISTINCT label FROM policy WHERE catalog = '{catalog}'\" lists the model's"
+            hint = f"did you mean {' or '.join(close)}?" if close else listed
+            raise UsageError(f"{catalog} has no label '{label}'", where="--label", hint=hint)
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, sql: str, path: Path, how: str) -> int:

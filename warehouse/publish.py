@@ -47,8 +47,8 @@ VIEWS = (
 
 
 _RESTORE = (
-    "restore it from a backup; the published warehouse was left as it was. Any run of another catalogue, its upkeep "
-    "too, publishes without this one"
+    "restore it from a backup; the published warehouse was left as it was. Until then, the next run of any other "
+    "catalogue, `aisle maintain` too, publishes without this one"
 )
 
 

@@ -173,7 +173,7 @@ def _hint(error: Exception) -> str:
         return "raise AISLE_MEMORY_LIMIT, or ask for less at once"
     if isinstance(error, duckdb.IOException):
         return (
-            "a data file is missing or unreadable: `aisle maintain` says which; "
-            "any run of another catalogue, its upkeep too, publishes without it"
+            "a data file is missing or unreadable: `aisle maintain` says which, to be restored from a backup; "
+            "until then, the next run of any other catalogue publishes without the damaged one"
         )
     return "see docs/warehouse.md for the views and their columns, or run: aisle sql 'SHOW TABLES'"

@@ -46,7 +46,7 @@ class Window:
 class Partition:
     """A range of product versions to score: small enough for memory, named by plain paths so that it can travel.
 
-    `beside` is how many of them are worked on at once, this one included: they share a machine's cores.
+    `beside` is how many of them a machine works on at once, this one included: they share its cores.
     """
 
     number: int
@@ -120,14 +120,22 @@ def plan(
             f"FROM {planned}) GROUP BY part ORDER BY part"
         ).fetchall()
         counts = one(connection, f"SELECT count(*) FROM {planned}"), one(connection, "SELECT count(*) FROM known")
-    products = run.files("products")
-    fields = [field.name for field in spec.fields]
-    beside = min(get_settings().workers, len(bounds))
+    shared = (run.files("products"), str(todo_file), [field.name for field in spec.fields])
     partitions = [
-        Partition(i, beside, first, last, products, str(todo_file), fields, str(folder / f"part-{i:06d}.parquet"))
+        Partition(i, _at_once(i, len(bounds)), first, last, *shared, str(folder / f"part-{i:06d}.parquet"))
         for i, (first, last) in enumerate(bounds)
     ]
     return Plan(model, partitions, *counts, window, replaces)
+
+
+def _at_once(number: int, partitions: int) -> int:
+    """How many partitions a machine works on beside this one, and with it: the last ones may be fewer."""
+    settings = get_settings()
+    if settings.runner == "dask" and settings.dask_address is not None:
+        return 1  # how many share a machine, its scheduler knows
+    most = min(settings.workers, partitions)
+    last = partitions % most
+    return last if number >= partitions - last else most
 
 
 def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_id: str) -> int:

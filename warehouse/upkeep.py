@@ -43,13 +43,23 @@ class Damage:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was looked at, and what is wrong with it."""
+    """What was looked at, and what is wrong with it.
+
+    Attributes:
+        tables: how many tables of the catalogue,
+        files: how many files of them,
+        rows: how many rows, and
+        models: how many models were read.
+        damage: what of them is not as it was written.
+        published: what is wrong with what people read, of all catalogues: the next run writes that anew.
+    """
 
     tables: int = 0
     files: int = 0
     rows: int = 0
     models: int = 0
     damage: list[Damage] = field(default_factory=list)
+    published: list[Damage] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ def check(home: Home, catalog: str) -> Checked:
         damage += [Damage(str(file), what, PUT_BACK) for file, what in wrong.items()]
     whole = not any(one.where.startswith(str(home.table(catalog, "models"))) for one in damage)
     models, found = _check_models(home, catalog, gone) if whole else (0, [])
-    return Checked(len(versions), files, rows, models, [*damage, *found, *_check_views(home)])
+    return Checked(len(versions), files, rows, models, [*damage, *found], list(_check_views(home)))
 
 
 def _recorded_digests(home: Home, catalog: str) -> dict[str, str]:
