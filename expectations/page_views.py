@@ -1,6 +1,6 @@
 """Great Expectations' views of its pages, which keep the templates that they have compiled.
 
-Every view compiles its Jinja templates anew, some twenty a page: with a small batch, that took longer than its rules.
+Every view would compile all of its Jinja templates anew: with a small batch, that takes longer than its rules.
 """
 
 from __future__ import annotations
