@@ -20,6 +20,8 @@ ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
 WORKDIR /src
 COPY requirements/uv.txt requirements/
 COPY deploy/docker/trim deploy/docker/
+# What the compiled loops are made with is left out of the images, which have them as a library.
+ENV NOT_IN_IMAGES="numba llvmlite"
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends binutils >/dev/null \
  && python -m venv /opt/uv \
@@ -27,12 +29,23 @@ RUN apt-get update -qq \
  && python -m venv --without-pip /opt/aisle
 
 
+# --- The compiled loops, as a library. Debian's headers are for a base whose Python is Debian's.
+FROM builder AS kernels
+COPY requirements/api.txt requirements/image.txt requirements/
+RUN DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev python3-dev >/dev/null \
+ && /opt/uv/bin/uv pip sync --quiet --python /opt/aisle/bin/python --require-hashes requirements/api.txt requirements/image.txt
+COPY . .
+RUN PYTHONPATH=. /opt/aisle/bin/python deploy/docker/build_kernels
+
+
 # --- One stage for each lock: packages first, because they change less often than the project.
 FROM builder AS api-builder
 COPY requirements/api.txt requirements/
 RUN /opt/uv/bin/uv pip sync --quiet --python /opt/aisle/bin/python --require-hashes requirements/api.txt \
+ && /opt/uv/bin/uv pip uninstall --quiet --python /opt/aisle/bin/python $NOT_IN_IMAGES \
  && deploy/docker/trim /opt/aisle/lib/python3.*/site-packages
 COPY . .
+COPY --from=kernels /src/classifier/*.so classifier/
 # Bytecode of what the server loads, and of that alone: all of it would be 65 MB, none would cost seconds at every start.
 RUN /opt/uv/bin/uv pip install --quiet --python /opt/aisle/bin/python --no-deps . \
  && cd /tmp && /opt/aisle/bin/aisle --help >/dev/null \
@@ -41,8 +54,10 @@ RUN /opt/uv/bin/uv pip install --quiet --python /opt/aisle/bin/python --no-deps 
 FROM builder AS pipeline-builder
 COPY requirements/pipeline.txt requirements/
 RUN /opt/uv/bin/uv pip sync --quiet --python /opt/aisle/bin/python --require-hashes requirements/pipeline.txt \
+ && /opt/uv/bin/uv pip uninstall --quiet --python /opt/aisle/bin/python $NOT_IN_IMAGES \
  && deploy/docker/trim /opt/aisle/lib/python3.*/site-packages
 COPY . .
+COPY --from=kernels /src/classifier/*.so classifier/
 RUN /opt/uv/bin/uv pip install --quiet --python /opt/aisle/bin/python --no-deps . \
  && /opt/aisle/bin/python -m compileall -q -j 0 /opt/aisle/lib
 

@@ -154,10 +154,10 @@ def _all_parts(vectoriser: Any, columns: Any) -> list[Any]:
             import polars as pl
 
             rows = len(next(iter(columns.values())))
-            empty = np.zeros(rows + 1, dtype=np.int32)
-            none = np.empty(0, dtype=np.float32)
+            empty = np.zeros(rows + 1, dtype=np.int64)
+            no_ids, none = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
             found = [
-                Part(own.name, Rows(empty, empty[:0], none, width), none, WordNames(pl.Series([], dtype=pl.String)))
+                Part(own.name, Rows(empty, no_ids, none, width), none, WordNames(pl.Series([], dtype=pl.String)))
                 for width in own.widths
             ]
         parts += found

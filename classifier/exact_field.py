@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -12,17 +13,17 @@ from typing_extensions import override
 
 from catalogs.letter_case import lowered
 from classifier.design import Block
-from classifier.few import Counted, Counts, count
-from classifier.fields import CountedField, inverse_frequency
+from classifier.fields import FieldVectoriser, inverse_frequency
 from classifier.lookup import StringLookup
-from classifier.parts import Array, Part, Rows, WordNames, count_ids, is_empty, normalise_jointly
+from classifier.parts import Array, Part, Rows, WordNames, count_ids, weigh
 from classifier.recipes import WordParams
-from classifier.vocabulary import text_starts
+from classifier.tokens import text_starts
+from classifier.written import Values, is_empty
 
 __all__ = ["ExactField"]
 
 
-class ExactField(CountedField):
+class ExactField(FieldVectoriser):
     """Exact tokens by inverse document frequency, scaled to one length; a value counts once a product.
 
     Args:
@@ -70,21 +71,11 @@ class ExactField(CountedField):
         (self.weights,) = coefficients
 
     @override
-    def parts(self, values: pl.Series) -> list[Part]:
+    def parts(self, values: Values) -> list[Part]:
         if is_empty(values):
             return []
         tokens, starts = self._tokens(values)
         return [Part(self.name, self._vectors(self.lookup.ids(tokens), starts), self.weights, self.names)]
-
-    @override
-    def counted(self, values: list[object]) -> list[Counted]:
-        lists = [value if isinstance(value, list) else [value] for value in values]
-        found = [[str(token) for token in own if token is not None] for own in lists]
-        place = self._dictionary.get
-        ids = [[place(lowered(token) if self.fold_case else token, -1) for token in own] for own in found]
-        own = count(ids)
-        once = Counts(own.ids, [1] * len(own.ids), own.lengths)
-        return [Counted(once, len(self.lookup), self.idf, self.weights, self.names)]
 
     @override
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -109,15 +100,17 @@ class ExactField(CountedField):
         """What the tokens are called."""
         return WordNames(self.lookup.strings)
 
-    @cached_property
-    def _dictionary(self) -> dict[str, int]:
-        return {token: place for place, token in enumerate(self.lookup.strings.to_list())}
-
-    def _tokens(self, values: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
+    def _tokens(self, values: Values) -> tuple[Values, NDArray[np.int64]]:
+        if not isinstance(values, pl.Series):
+            lists = [value if isinstance(value, list) else [value] for value in values]
+            found = [[str(token) for token in own if token is not None] for own in lists]
+            lengths = np.array([len(own) for own in found], dtype=np.int64)
+            named = [lowered(token) if self.fold_case else token for own in found for token in own]
+            return named, text_starts(lengths)
         if isinstance(values.dtype, pl.List):
-            lists = values.list.drop_nulls()
-            lengths = lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
-            tokens = lists.filter(pl.Series(lengths > 0)).explode()
+            dropped = values.list.drop_nulls()
+            lengths = dropped.list.len().fill_null(0).cast(pl.Int64).to_numpy()
+            tokens = dropped.filter(pl.Series(lengths > 0)).explode()
         else:
             lengths = values.is_not_null().cast(pl.Int64).to_numpy()
             tokens = values.drop_nulls()
@@ -126,6 +119,5 @@ class ExactField(CountedField):
 
     def _vectors(self, ids: NDArray[np.int32], starts: NDArray[np.int64]) -> Rows:
         counts = count_ids(ids, starts, len(self.lookup))
-        rows = Rows(counts.starts, counts.ids, self.idf[counts.ids], counts.width)
-        normalise_jointly([rows], self.weight)
+        (rows,) = weigh([(replace(counts, times=np.ones_like(counts.times)), self.idf)], self.weight)
         return rows

@@ -10,10 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from classifier.design import Block
-from classifier.few import Counted
 from classifier.parts import Array, Part
+from classifier.written import Values
 
-__all__ = ["CountedField", "FieldVectoriser", "inverse_frequency"]
+__all__ = ["FieldVectoriser", "inverse_frequency"]
 
 
 class FieldVectoriser(ABC):
@@ -46,8 +46,8 @@ class FieldVectoriser(ABC):
         """Take the fitted coefficients (columns × labels), one array a design matrix."""
 
     @abstractmethod
-    def parts(self, values: pl.Series) -> list[Part]:
-        """Tokens of some products with their weights."""
+    def parts(self, values: Values) -> list[Part]:
+        """Tokens of some products with their weights; none where no product has a value."""
 
     @abstractmethod
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -60,14 +60,6 @@ class FieldVectoriser(ABC):
     @abstractmethod
     def restore(self, tables: Mapping[str, pl.DataFrame], arrays: Mapping[str, Array], rows: int) -> None:
         """Take back what `tables` and `arrays` gave; `rows` is the number of training rows."""
-
-
-class CountedField(FieldVectoriser):
-    """A field whose tokens are counted: of a few products, this is done without Polars."""
-
-    @abstractmethod
-    def counted(self, values: list[object]) -> list[Counted]:
-        """Blocks of counts of a few products, which `few.parts_of` makes what `parts` gives."""
 
 
 def inverse_frequency(in_rows: NDArray[np.int64], rows: int) -> Array:

@@ -53,8 +53,7 @@ PREDICTION: dict[str, Any] = {
 }
 # Rows scored at once by one thread: about 30 MiB of tokens and vectors, and cheap to hand out.
 BATCH_ROWS = 8_192
-# Up to so many rows plain lists and dictionaries are faster than starting Polars a dozen times; the answers are the
-# same.
+# Up to so many rows plain lists are faster than starting Polars a dozen times; the answers are the same.
 FEW_ROWS = 32
 
 
@@ -184,7 +183,7 @@ class Model:
     def _predict_few(self, columns: dict[str, list[Any]], rows: int, reasons: bool) -> dict[str, list[Any]]:
         if not rows:
             return {name: [] for name in PREDICTION}
-        parts = self.vectoriser.parts_of_few(columns, rows)
+        parts = self.vectoriser.parts(columns)
         ranked = self.calibration.rank(score(parts, self.intercept, rows))
         label, runner_up = ranked.label.tolist(), ranked.runner_up.tolist()
         return {

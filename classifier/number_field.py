@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from bisect import bisect_right
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,14 +12,15 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from classifier.design import Block
-from classifier.few import Counted, count
-from classifier.fields import CountedField
-from classifier.parts import Array, Part, Rows, WordNames, is_empty
+from classifier.fields import FieldVectoriser
+from classifier.parts import Array, Part, Rows, WordNames
+from classifier.tokens import text_starts
+from classifier.written import Values, is_empty
 
 __all__ = ["NumberField"]
 
 
-class NumberField(CountedField):
+class NumberField(FieldVectoriser):
     """Bins of about as many training rows each; what is no finite number has no bin.
 
     Args:
@@ -57,16 +57,10 @@ class NumberField(CountedField):
         (self.weights,) = coefficients
 
     @override
-    def parts(self, values: pl.Series) -> list[Part]:
+    def parts(self, values: Values) -> list[Part]:
         if is_empty(values):
             return []
         return [Part(self.name, self._vectors(_numbers(values)), self.weights, self.names)]
-
-    @override
-    def counted(self, values: list[object]) -> list[Counted]:
-        numbers = [float(value) if isinstance(value, int | float) else math.nan for value in values]
-        bins = [[bisect_right(self._steps, number)] if math.isfinite(number) else [] for number in numbers]
-        return [Counted(count(bins), len(self._steps) + 1, np.float32(1), self.weights, self.names)]
 
     @override
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -83,7 +77,6 @@ class NumberField(CountedField):
 
     def _take(self, edges: NDArray[np.float64]) -> None:
         self.edges = edges
-        self._steps: list[float] = edges.tolist()
         texts = [f"{edge:.6g}" for edge in edges]
         inner = [f"{low} to {high}" for low, high in itertools.pairwise(texts)]
         names = [f"below {texts[0]}", *inner, f"{texts[-1]} or more"] if texts else ["any"]
@@ -92,10 +85,12 @@ class NumberField(CountedField):
     def _vectors(self, numbers: NDArray[np.float64]) -> Rows:
         known = np.isfinite(numbers)
         ids = np.searchsorted(self.edges, numbers[known], side="right").astype(np.int32)
-        starts = np.concatenate([[0], np.cumsum(known)]).astype(np.int32)
+        starts = text_starts(known)
         return Rows(starts, ids, np.full(len(ids), self.weight, dtype=np.float32), len(self.edges) + 1)
 
 
-def _numbers(values: pl.Series) -> NDArray[np.float64]:
+def _numbers(values: Values) -> NDArray[np.float64]:
     """Values as numbers; what is none is NaN."""
+    if not isinstance(values, pl.Series):
+        return np.array([float(value) if isinstance(value, int | float) else math.nan for value in values])
     return values.cast(pl.Float64, strict=False).fill_null(math.nan).to_numpy()

@@ -20,6 +20,7 @@ from classifier.linear import from_estimator
 from classifier.parts import Array, Part, Rows, WordNames
 from classifier.training import OutOfFold, split
 from classifier.vectoriser import ProductVectoriser
+from classifier.written import Values
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -119,9 +120,10 @@ class PrototypeField(FieldVectoriser):
         (self.weights,) = coefficients
 
     @override
-    def parts(self, values: pl.Series) -> list[Part]:
-        matrix = self.vectoriser.transform(values)
-        rows = Rows(matrix.indptr, matrix.indices, matrix.data, matrix.shape[1])
+    def parts(self, values: Values) -> list[Part]:
+        matrix = self.vectoriser.transform(pl.Series(values, dtype=pl.String))
+        starts, ids = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
+        rows = Rows(starts, ids, matrix.data, matrix.shape[1])
         return [Part(self.name, rows, self.weights, WordNames(self.vectoriser.names))]
 
     @override
@@ -148,13 +150,9 @@ class PrototypeVectoriser(ProductVectoriser):
         self.fields = [PrototypeField(self.prototype, self.params)]
 
     @override
-    def parts(self, columns: Mapping[str, pl.Series]) -> list[Part]:
-        frame = pl.DataFrame({name: columns[name] for name in self.reads})
+    def parts(self, columns: Mapping[str, Values]) -> list[Part]:
+        frame = pl.DataFrame({name: pl.Series(columns[name], dtype=pl.String) for name in self.reads})
         return self.fields[0].parts(joined(frame, self.reads, self.prototype.separator))
-
-    @override
-    def parts_of_few(self, columns: Mapping[str, list[object]], rows: int) -> list[Part]:
-        return self.parts({name: pl.Series(columns[name], dtype=pl.String) for name in self.reads})
 
 
 def fit_prototype(

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from itertools import accumulate, pairwise
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from classifier.parts import Array, Part, per_entry
+from classifier import kernels
+from classifier.parts import Array, Part
 
-__all__ = ["REASONS", "best_first", "contributions", "no_reasons", "strongest", "strongest_few"]
+__all__ = ["REASONS", "no_reasons", "strongest", "strongest_few"]
 
 REASONS = pl.List(pl.Struct({"token": pl.String, "field": pl.String, "weight": pl.Float64}))
 
-_KEY_BITS = 64
-_VALUE_BITS = 31
-"""Of a float32 above zero: all but its sign."""
-_HIGHEST = np.uint32((1 << _VALUE_BITS) - 1)
+
+class _Strongest(NamedTuple):
+    """The strongest tokens of each product, strongest first (products × most, each).
+
+    Attributes:
+        weights: what each adds to the label's score beyond the runner-up's; 0 where there are fewer tokens.
+        tokens: their ids.
+        parts: the parts that they are of.
+    """
+
+    weights: Array
+    tokens: NDArray[np.int32]
+    parts: NDArray[np.int32]
 
 
 def strongest(parts: list[Part], label: NDArray[np.int64], runner_up: NDArray[np.int64], most: int = 5) -> pl.Series:
@@ -27,17 +37,39 @@ def strongest(parts: list[Part], label: NDArray[np.int64], runner_up: NDArray[np
     A token's weight is what it adds to the label's score minus what it adds to the runner-up's; all tokens and both
     intercepts sum to the margin. Only tokens that speak for the label are reasons.
     """
-    rows = len(label)
-    named = [part for part in parts if len(part.rows.ids)]
-    if not named:
-        return no_reasons(rows)
-    found = [_of_part(part, label, runner_up, most) for part in named]
-    weights = np.concatenate([weight for weight, _ in found], axis=1)
-    ids = np.concatenate([own for _, own in found], axis=1)
-    order = np.argsort(-weights, axis=1, kind="stable")[:, :most]
-    weights = np.take_along_axis(weights, order, axis=1)
-    ids = np.take_along_axis(ids, order, axis=1)
-    return _as_lists(named, order // most, ids, weights)
+    found = _strongest(parts, label, runner_up, most)
+    speaking = found.weights > 0
+    if not speaking.any():
+        return no_reasons(len(label))
+    number, tokens = found.parts[speaking], found.tokens[speaking]
+    by_part = number.argsort(kind="stable")
+    ends = number[by_part].searchsorted(np.arange(len(parts) + 1))
+    own = [tokens[by_part[first:last]] for first, last in pairwise(ends)]
+    names = [part.names.many(ids) for part, ids in zip(parts, own, strict=True) if len(ids)]
+    place = np.empty_like(by_part)
+    place[by_part] = np.arange(len(by_part))
+    reasons = {
+        "token": pl.concat(names).gather(place),
+        "field": pl.Series([part.field for part in parts]).gather(number),
+        "weight": found.weights[speaking].astype(np.float64),
+    }
+    return _lists(pl.DataFrame(reasons).to_struct("reasons"), speaking.sum(axis=1))
+
+
+def strongest_few(
+    parts: list[Part], label: NDArray[np.int64], runner_up: NDArray[np.int64], most: int = 5
+) -> list[list[dict[str, str | float]]]:
+    """What `strongest` gives, for a few products: as plain lists, and without its cost of starting."""
+    found = _strongest(parts, label, runner_up, most)
+    rows = zip(found.weights.tolist(), found.tokens.tolist(), found.parts.tolist(), strict=True)
+    return [
+        [
+            {"token": parts[number].names.few([token])[0], "field": parts[number].field, "weight": weight}
+            for weight, token, number in zip(*row, strict=True)
+            if weight > 0
+        ]
+        for row in rows
+    ]
 
 
 def no_reasons(rows: int) -> pl.Series:
@@ -45,97 +77,16 @@ def no_reasons(rows: int) -> pl.Series:
     return pl.Series("reasons", [[]], dtype=REASONS).new_from_index(0, rows)
 
 
-def strongest_few(
-    parts: list[Part], label: NDArray[np.int64], runner_up: NDArray[np.int64], most: int = 5
-) -> list[list[dict[str, str | float]]]:
-    """What `strongest` gives, for a few products: as plain lists, and without its cost of starting."""
-    if not parts:
-        return [[] for _ in label]
-    values = [contributions(part, label, runner_up) for part in parts]
-    return [_of_row(parts, values, row, most) for row in range(len(label))]
-
-
-def contributions(part: Part, label: NDArray[np.int64], runner_up: NDArray[np.int64]) -> Array:
-    """What each entry of a part adds to the label's score beyond the runner-up's."""
-    rows = part.rows
-    if len(label) == 1:  # of one product: half as many operations, and the same numbers
-        return np.asarray(rows.values * (part.weights[rows.ids, label[0]] - part.weights[rows.ids, runner_up[0]]))
-    labels = part.weights.shape[1]
-    base = rows.ids.astype(np.int64) * labels
-    flat = part.weights.ravel()
-    beyond = flat[base + per_entry(label, rows.starts)] - flat[base + per_entry(runner_up, rows.starts)]
-    return np.asarray(rows.values * beyond)
-
-
-def _of_row(parts: list[Part], values: list[Array], row: int, most: int) -> list[dict[str, str | float]]:
-    places = [(int(part.rows.starts[row]), int(part.rows.starts[row + 1])) for part in parts]
-    weights = np.concatenate([own[first:last] for own, (first, last) in zip(values, places, strict=True)])
-    positive = (weights > 0).nonzero()[0]
-    order = positive[(-weights[positive]).argsort(kind="stable")[:most]]
-    ends = list(accumulate(last - first for first, last in places))
-    reasons: list[dict[str, str | float]] = []
-    for entry, weight in zip(order.tolist(), weights[order].tolist(), strict=True):
-        number = bisect_right(ends, entry)
-        part = parts[number]
-        token = int(part.rows.ids[places[number][1] - (ends[number] - entry)])
-        reasons.append({"token": part.names.few([token])[0], "field": part.field, "weight": weight})
-    return reasons
-
-
-def _of_part(
-    part: Part, label: NDArray[np.int64], runner_up: NDArray[np.int64], most: int
-) -> tuple[Array, NDArray[np.int32]]:
-    """Weights and token ids (products × most) of a part's strongest tokens; weight 0 where there are fewer."""
-    rows, starts = len(label), part.rows.starts
-    values = contributions(part, label, runner_up)
-    speaking = (values > 0).nonzero()[0]
-    values = values[speaking]
-    order = best_first(values, np.repeat(np.arange(rows), np.diff(starts))[speaking], rows)
-    ends = speaking.searchsorted(starts)
-    taken = np.arange(most) < np.diff(ends)[:, None]
-    best = order[(ends[:-1, None] + np.arange(most))[taken]]
-    weights = np.zeros((rows, most), dtype=values.dtype)
-    ids = np.zeros((rows, most), dtype=np.int32)
-    weights[taken], ids[taken] = values[best], part.rows.ids[speaking[best]]
-    return weights, ids
-
-
-def best_first(values: Array, owner: NDArray[np.int64], owners: int) -> NDArray[np.int64]:
-    """The order of values above zero: by owner, then the highest first, and equal ones as they come."""
-    place_bits = len(values).bit_length()
-    if values.dtype != np.float32 or owners.bit_length() + _VALUE_BITS + place_bits > _KEY_BITS:
-        return np.lexsort((-values, owner))
-    # All three as one integer: NumPy sorts those with the processor's vector units. The bits of a float above zero are
-    # ordered as it is.
-    keys = owner.astype(np.uint64) << np.uint64(_VALUE_BITS)
-    keys |= _HIGHEST - values.view(np.uint32)
-    keys <<= np.uint64(place_bits)
-    keys |= np.arange(len(values), dtype=np.uint64)
-    keys.sort()
-    keys &= np.uint64((1 << place_bits) - 1)
-    return keys.view(np.int64)
-
-
-def _as_lists(parts: list[Part], owner: NDArray[np.int64], ids: NDArray[np.int32], weights: Array) -> pl.Series:
-    rows, most = ids.shape
-    owner, ids, flat = owner.ravel(), ids.ravel(), weights.ravel()
-    slots = (flat > 0).nonzero()[0]
-    if not len(slots):
-        return no_reasons(rows)
-    owner = owner[slots]
-    by_part = owner.argsort(kind="stable")
-    ends = np.searchsorted(owner[by_part], np.arange(len(parts) + 1))
-    own = [ids[slots[by_part[first:last]]] for first, last in pairwise(ends)]
-    names = [part.names.many(tokens) for part, tokens in zip(parts, own, strict=True) if len(tokens)]
-    place = np.empty_like(by_part)
-    place[by_part] = np.arange(len(by_part))
-    reasons = {
-        "token": pl.concat(names).gather(place),
-        "field": pl.Series([part.field for part in parts]).gather(owner),
-        "weight": flat[slots].astype(np.float64),
-    }
-    counts = np.bincount(slots // most, minlength=rows)
-    return _lists(pl.DataFrame(reasons).to_struct("reasons"), counts)
+def _strongest(parts: list[Part], label: NDArray[np.int64], runner_up: NDArray[np.int64], most: int) -> _Strongest:
+    shape = len(label), most
+    kind = parts[0].weights.dtype if parts else np.dtype(np.float32)
+    found = _Strongest(np.zeros(shape, kind), np.zeros(shape, np.int32), np.zeros(shape, np.int32))
+    label, runner_up = np.ascontiguousarray(label), np.ascontiguousarray(runner_up)
+    for number, part in enumerate(parts):
+        rows = part.rows
+        entries = rows.starts, rows.ids, rows.values, part.weights
+        kernels.rank_reasons[kind](*entries, label, runner_up, number, *found)
+    return found
 
 
 def _lists(values: pl.Series, counts: NDArray[np.int64]) -> pl.Series:

@@ -7,11 +7,16 @@ unknown word needs its vector once a batch.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from classifier.parts import Array, Rows, normalise_jointly
+from classifier import kernels
+from classifier.lookup import KeyLookup
+from classifier.parts import Array, Rows, count_ids, weigh
+from classifier.written import written
 
 __all__ = ["Subwords", "gram_keys"]
 
@@ -19,34 +24,20 @@ __all__ = ["Subwords", "gram_keys"]
 # the odd number below and increased by the code point, character after character, plus n in the end, all modulo 2**64.
 _BASIS = np.uint64(0xCBF29CE484222325)
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio
-_ID_BITS = 32  # word and n-gram in one integer
-_BREAK = "\n"  # no word holds it
 # What is longer is no word but data that was pasted in: 10 MB of it would take more than a gigabyte.
 _LONGEST_WORD = 100
 
 
-def gram_keys(words: pl.Series, shortest: int, longest: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+def gram_keys(words: pl.Series, shortest: int, longest: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Keys of all character n-grams of words, each word (its first 100 characters) with a space before and after it.
 
     Returns:
-        The place of the word, and the key, of each n-gram; a word of fewer characters than `shortest` has none.
+        The keys, word by word, and where those of each word begin; a word of fewer characters than `shortest` has none.
     """
-    text = _BREAK.join(f" {word} " for word in words.str.slice(0, _LONGEST_WORD).to_list())
-    characters = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
-    breaks = characters == ord(_BREAK)
-    word_at = np.cumsum(breaks)
-    keys = np.full(len(characters), _BASIS)
-    inside = np.ones(len(characters), dtype=bool)
-    places, found = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
-    for n in range(1, longest + 1):
-        count = max(len(characters) - n + 1, 0)
-        keys = keys[:count] * _FACTOR + characters[n - 1 :]
-        inside = inside[:count] & ~breaks[n - 1 :]
-        if n >= shortest:
-            starts = np.flatnonzero(inside)
-            places.append(word_at[starts])
-            found.append(keys[starts] + np.uint64(n))
-    return np.concatenate(places), np.concatenate(found)
+    first = words.str.slice(0, _LONGEST_WORD)
+    data, ends = written(" " + first + " ")
+    keys, starts = kernels.gram_keys(data, ends, shortest, longest, _BASIS, _FACTOR)
+    return keys.view(np.uint64), starts
 
 
 class Subwords:
@@ -92,7 +83,8 @@ class Subwords:
             min_words: words that an n-gram must occur in.
             most: most n-grams.
         """
-        places, keys = gram_keys(words, shortest, longest)
+        keys, starts = gram_keys(words, shortest, longest)
+        places = np.repeat(np.arange(len(words)), np.diff(starts))
         once = pl.DataFrame({"key": keys, "word": places}).unique()
         table = (
             once.with_columns(pl.Series("rows", word_rows[once["word"].to_numpy()], dtype=pl.Int64))
@@ -107,12 +99,11 @@ class Subwords:
 
     def vectors(self, words: pl.Series) -> Rows:
         """One row a word, of length 1: its n-grams by count and inverse frequency; empty where none is known."""
-        places, keys = gram_keys(words, self.shortest, self.longest)
-        ids = np.minimum(np.searchsorted(self.keys, keys), max(len(self) - 1, 0))
-        known = self.keys[ids] == keys if len(self) else np.zeros(len(keys), dtype=bool)
-        entries, counts = np.unique((places[known] << _ID_BITS) | ids[known], return_counts=True)
-        own = (entries & ((1 << _ID_BITS) - 1)).astype(np.int32)
-        starts = np.searchsorted(entries, np.arange(len(words) + 1) << _ID_BITS).astype(np.int32)
-        rows = Rows(starts, own, counts.astype(np.float32) * self._idf[own], len(self))
-        normalise_jointly([rows])
+        keys, starts = gram_keys(words, self.shortest, self.longest)
+        counts = count_ids(self._lookup.ids(keys), starts, len(self))
+        (rows,) = weigh([(counts, self._idf)])
         return rows
+
+    @cached_property
+    def _lookup(self) -> KeyLookup:
+        return KeyLookup(self.keys)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from classifier.design import Block, Product
-from classifier.few import Counted, count, count_grams
-from classifier.fields import CountedField, inverse_frequency
-from classifier.parts import Array, Part, Rows, WordNames, count_ids, is_empty, normalise_jointly, weighted
+from classifier.fields import FieldVectoriser, inverse_frequency
+from classifier.parts import Array, Part, Rows, WordNames, count_ids, weigh, weighted
 from classifier.recipes import SubwordParams, WordParams
 from classifier.subwords import Subwords
-from classifier.tokens import WORD_WITH_MARKS, TokenRule
-from classifier.vocabulary import Corpus, Encoded, Vocabulary, learn
+from classifier.tokens import WORD_WITH_MARKS, Encoded, TokenRule
+from classifier.vocabulary import Corpus, Vocabulary, learn
+from classifier.written import Values, is_empty
 
 __all__ = ["TextField"]
 
@@ -27,7 +27,7 @@ __all__ = ["TextField"]
 _RULE = TokenRule(pattern=WORD_WITH_MARKS)
 
 
-class TextField(CountedField):
+class TextField(FieldVectoriser):
     """Words and word n-grams, TF-IDF, the field scaled to one length as a whole; beside them, folded in, its subwords.
 
     Args:
@@ -88,7 +88,7 @@ class TextField(CountedField):
             )
 
     @override
-    def parts(self, values: pl.Series) -> list[Part]:
+    def parts(self, values: Values) -> list[Part]:
         if is_empty(values):
             return []
         encoded = self.vocabulary.encode(values, keep_unknown=self.subwords is not None)
@@ -101,30 +101,6 @@ class TextField(CountedField):
             weights = weighted(self.subwords.vectors(encoded.unknown), self.subword_weights)
             parts.append(Part(self.name, blocks[-1], weights, WordNames(encoded.unknown)))
         return parts
-
-    @override
-    def counted(self, values: list[object]) -> list[Counted]:
-        words, ids = self.vocabulary.words_of_few(values)
-        counts = [count(ids), *count_grams(ids, self.vocabulary.gram_lookups)]
-        known = zip(counts, self.vocabulary.sizes, self.idf, self.weights, strict=True)
-        blocks = [
-            Counted(own, width, idf, weights, self.vocabulary.names(n))
-            for n, (own, width, idf, weights) in enumerate(known, start=1)
-        ]
-        if self.subwords is None:
-            return blocks
-        strange = [
-            [word for word, place in zip(own, places, strict=True) if place < 0]
-            for own, places in zip(words, ids, strict=True)
-        ]
-        unknown = sorted({word for own in strange for word in own})
-        if unknown:
-            place = {word: i for i, word in enumerate(unknown)}
-            named = pl.Series(unknown, dtype=pl.String)
-            weights = weighted(self.subwords.vectors(named), self.subword_weights)
-            own = count([[place[word] for word in row] for row in strange])
-            blocks.append(Counted(own, len(unknown), self.rare_idf, weights, WordNames(named)))
-        return blocks
 
     @override
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -160,7 +136,7 @@ class TextField(CountedField):
         self.in_rows = in_rows
         self.idf = [inverse_frequency(own, rows) for own in in_rows]
         # A word that is not in the vocabulary counts as one that was seen once, in training as in prediction.
-        self.rare_idf = inverse_frequency(np.ones(1, dtype=np.int64), rows)[0]
+        self.rare_idf = inverse_frequency(np.ones(1, dtype=np.int64), rows)
 
     def _learn_subwords(self, corpus: Corpus, rare: pl.Series, rows: int) -> Subwords:
         words = pl.concat([corpus.vocabulary.words, rare])
@@ -170,17 +146,11 @@ class TextField(CountedField):
 
     def _vectors(self, encoded: Encoded) -> list[Rows]:
         """Words, n-grams and, with subwords, unknown words of each text, scaled together."""
-        blocks = self.vocabulary.counts(encoded)
+        blocks = list(zip(self.vocabulary.counts(encoded), self.idf, strict=True))
         if self.subwords is not None and encoded.unknown_ids is not None and encoded.unknown is not None:
-            blocks.append(count_ids(encoded.unknown_ids, encoded.starts, len(encoded.unknown)))
-        for n, rows in enumerate(blocks):
-            values = rows.values
-            if self.params.sublinear:
-                np.log(values, out=values)
-                np.add(values, 1, out=values)
-            np.multiply(values, self.idf[n][rows.ids] if n < len(self.idf) else self.rare_idf, out=values)
-        normalise_jointly(blocks, self.weight)
-        return blocks
+            unknown = count_ids(encoded.unknown_ids, encoded.starts, len(encoded.unknown))
+            blocks.append((unknown, self.rare_idf))
+        return weigh(blocks, self.weight, sublinear=self.params.sublinear)
 
 
 def _weights_of(n: int) -> str:

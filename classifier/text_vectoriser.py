@@ -15,8 +15,8 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted
 
-from classifier.tokens import WORD, TokenRule
-from classifier.vocabulary import Encoded, Vocabulary, learn
+from classifier.tokens import WORD, Encoded, TokenRule
+from classifier.vocabulary import Vocabulary, learn
 
 __all__ = ["TextVectoriser"]
 
@@ -193,8 +193,9 @@ class TextVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Counts of all parts, entry i in column columns[i]; -1 drops it."""
         blocks = []
         for part in parts:
-            levels = self._vocabulary.counts(part, self.dtype)[self.ngram_range[0] - 1 :]
-            blocks.append(sp.hstack([level.to_csr() for level in levels], format="csr", dtype=self.dtype))
+            levels = self._vocabulary.counts(part)[self.ngram_range[0] - 1 :]
+            matrices = [level.rows(self.dtype).to_csr() for level in levels]
+            blocks.append(sp.hstack(matrices, format="csr", dtype=self.dtype))
         counts = sp.vstack(blocks, format="csr", dtype=self.dtype)
         place = columns[counts.indices]
         kept = place >= 0

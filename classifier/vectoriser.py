@@ -10,13 +10,13 @@ import polars as pl
 
 from classifier.design import Design
 from classifier.exact_field import ExactField
-from classifier.few import parts_of
-from classifier.fields import CountedField, FieldVectoriser
+from classifier.fields import FieldVectoriser
 from classifier.linear import Linear
 from classifier.number_field import NumberField
 from classifier.parts import Part
 from classifier.text_field import TextField
 from classifier.training import Layout
+from classifier.written import Values
 from core.errors import ColumnMissing
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ProductVectoriser", "field_vectoriser"]
 
 
-def field_vectoriser(field: FieldSpec, params: RecipeParams) -> CountedField:
+def field_vectoriser(field: FieldSpec, params: RecipeParams) -> FieldVectoriser:
     """The vectoriser for a field's kind."""
     if field.kind == "text":
         return TextField(field.name, field.weight, params.words, params.subwords)
@@ -45,9 +45,7 @@ class ProductVectoriser:
 
     def __init__(self, fields: Sequence[FieldSpec], recipe: Recipe) -> None:
         self.reads = [field.name for field in fields]
-        self._counted = [field_vectoriser(field, recipe.params) for field in fields]
-        self._sublinear = recipe.params.words.sublinear
-        self.fields: Sequence[FieldVectoriser] = self._counted
+        self.fields: Sequence[FieldVectoriser] = [field_vectoriser(field, recipe.params) for field in fields]
 
     def fit(self, frame: pl.DataFrame) -> Design:
         """Learn from training rows; the design matrix (rows × features)."""
@@ -63,15 +61,9 @@ class ProductVectoriser:
                 start += width
             field.weigh(own)
 
-    def parts(self, columns: Mapping[str, pl.Series]) -> list[Part]:
+    def parts(self, columns: Mapping[str, Values]) -> list[Part]:
         """Tokens of some products with their weights; `columns` are field → values."""
         return [part for field in self.fields for part in field.parts(columns[field.name])]
-
-    def parts_of_few(self, columns: Mapping[str, list[object]], rows: int) -> list[Part]:
-        """What `parts` gives, for a few products: the same numbers, sooner."""
-        given = [field for field in self._counted if any(value is not None for value in columns[field.name])]
-        fields = [(field.name, field.weight, field.counted(columns[field.name])) for field in given]
-        return parts_of(fields, rows, sublinear=self._sublinear)
 
     @property
     def layout(self) -> Layout:

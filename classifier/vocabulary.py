@@ -11,39 +11,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from classifier import kernels
 from classifier.lookup import PairLookup, StringLookup
-from classifier.parts import Rows, count_ids
-from classifier.tokens import TokenRule, Tokens, batches, tokenise, words_of
+from classifier.parts import Counts, count_ids
+from classifier.tokens import Encoded, TokenRule, batches, encode
+from classifier.written import Values
 
-__all__ = ["Corpus", "Encoded", "GramNames", "Vocabulary", "learn", "text_starts"]
+__all__ = ["Corpus", "GramNames", "Vocabulary", "learn"]
 
 # Rows tokenised at once: large enough for Polars, small enough for memory (about 1 KiB of text and 1 KiB of ids a row).
 BATCH_ROWS = 25_000
 # Distinct n-grams that are held before batches are summed up: about 0.5 GiB.
 _PENDING_GRAMS = 20_000_000
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Texts as ids of words.
-
-    Attributes:
-        ids: id of each word in order, -1 where it is not in the vocabulary.
-        starts: where each text begins in `ids`; one longer than there are texts.
-        unknown_ids: for each word that is not in the vocabulary its place in `unknown`, -1 for the others; None where
-            nobody asked.
-        unknown: the distinct words that are not in the vocabulary.
-    """
-
-    ids: NDArray[np.int32]
-    starts: NDArray[np.int64]
-    unknown_ids: NDArray[np.int32] | None = None
-    unknown: pl.Series | None = None
-
-    @property
-    def rows(self) -> int:
-        """Number of texts."""
-        return len(self.starts) - 1
 
 
 @dataclass(frozen=True)
@@ -63,7 +42,7 @@ class Vocabulary:
     @cached_property
     def lookup(self) -> StringLookup:
         """Word to id."""
-        return StringLookup(self.words)
+        return self.rule.lookup(self.words)
 
     @cached_property
     def gram_lookups(self) -> tuple[PairLookup, ...]:
@@ -75,32 +54,17 @@ class Vocabulary:
         """Number of entries for each n from 1."""
         return [len(self.words), *(len(first) for first, _ in self.grams)]
 
-    def encode(self, texts: pl.Series, *, keep_unknown: bool = False) -> Encoded:
-        """Tokenise texts and look their words up; unknown words are sorted, so that they add up in one order."""
-        tokens = tokenise(texts, self.rule)
-        ids, starts = self.lookup.ids(tokens.words), text_starts(tokens.lengths)
-        if not keep_unknown:
-            return Encoded(ids, starts)
-        strange = ids < 0
-        words = tokens.words.filter(pl.Series(strange))
-        unknown = words.unique().sort()
-        unknown_ids = np.full(len(ids), -1, dtype=np.int32)
-        unknown_ids[strange] = StringLookup(unknown).ids(words)
-        return Encoded(ids, starts, unknown_ids, unknown)
+    def encode(self, texts: Values, *, keep_unknown: bool = False) -> Encoded:
+        """Split texts into words and look them up."""
+        return encode(texts, self.rule, self.lookup, keep_unknown=keep_unknown)
 
-    def words_of_few(self, texts: list[object]) -> tuple[list[list[str]], list[list[int]]]:
-        """The words of a few texts, and their ids; -1 where one is not in the vocabulary."""
-        words = [[] if text is None else words_of(str(text), self.rule) for text in texts]
-        place = self._dictionary.get
-        return words, [[place(word, -1) for word in own] for own in words]
-
-    def counts(self, encoded: Encoded, dtype: type[np.floating] = np.float32) -> list[Rows]:
+    def counts(self, encoded: Encoded) -> list[Counts]:
         """How often each entry occurs in each text: one block (texts × entries) for each n from 1."""
-        blocks = [count_ids(encoded.ids, encoded.starts, len(self.words), dtype)]
+        blocks = [count_ids(encoded.ids, encoded.starts, len(self.words))]
         current = encoded.ids
-        for n, lookup in enumerate(self.gram_lookups, start=2):
-            current = _gram_ids(current, encoded, n, lookup)
-            blocks.append(count_ids(current, encoded.starts, len(lookup), dtype))
+        for reach, lookup in enumerate(self.gram_lookups, start=1):
+            current = lookup.grams(current, encoded.ids, encoded.starts, reach)
+            blocks.append(count_ids(current, encoded.starts, len(lookup)))
         return blocks
 
     def names(self, n: int) -> GramNames:
@@ -108,13 +72,10 @@ class Vocabulary:
         return GramNames(self, n)
 
     @cached_property
-    def _dictionary(self) -> dict[str, int]:
-        return {word: place for place, word in enumerate(self.words.to_list())}
-
-    @cached_property
     def word_list(self) -> list[str]:
         """The words as Python has them; made when a few texts are first asked for."""
-        return list(self._dictionary)
+        words: list[str] = self.words.to_list()
+        return words
 
 
 @dataclass(frozen=True)
@@ -183,7 +144,9 @@ def learn(texts: pl.Series, rule: TokenRule, longest: int, min_rows: int, most: 
         rows_of.append(table["rows"].to_numpy())
         if n < longest:
             lookup = PairLookup(first, last)
-            current = [_gram_ids(ids, part, n, lookup) for ids, part in zip(current, parts, strict=True)]
+            current = [
+                lookup.grams(ids, part.ids, part.starts, n - 1) for ids, part in zip(current, parts, strict=True)
+            ]
     vocabulary = Vocabulary(words, tuple(grams), rule)
     return Corpus(vocabulary, tuple(rows_of), parts)
 
@@ -191,16 +154,26 @@ def learn(texts: pl.Series, rule: TokenRule, longest: int, min_rows: int, most: 
 def _learn_words(
     texts: pl.Series, rule: TokenRule, min_rows: int, most: int | None
 ) -> tuple[pl.Series, NDArray[np.int64], list[Encoded]]:
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="words") as pool:
-        learnt = list(pool.map(lambda rows: _batch_words(tokenise(texts[rows], rule)), batches(len(texts), BATCH_ROWS)))
-    local = [(table["word"], part) for table, part in learnt]
     empty = pl.DataFrame(schema={"word": pl.String, "rows": pl.Int64})
+    none = rule.lookup(empty["word"])
+
+    def of_batch(rows: slice) -> tuple[pl.DataFrame, Encoded]:
+        """Words of one batch with the number of texts they are in, and the batch in ids of those words."""
+        own = encode(texts[rows], rule, none, keep_unknown=True)
+        assert own.unknown is not None
+        assert own.unknown_ids is not None
+        ids = count_ids(own.unknown_ids, own.starts, len(own.unknown)).ids
+        in_rows = np.bincount(ids, minlength=len(own.unknown))
+        return pl.DataFrame({"word": own.unknown, "rows": in_rows}), Encoded(own.unknown_ids, own.starts)
+
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="words") as pool:
+        learnt = list(pool.map(of_batch, batches(len(texts), BATCH_ROWS)))
     everything = pl.concat([empty, *(table for table, _ in learnt)]).group_by("word").agg(pl.col("rows").sum())
     table = _most_common(everything.filter(pl.col("rows") >= min_rows), most).sort("word")
     words = table["word"].rechunk()
     rare = everything.join(table, on="word", how="anti")["word"].sort().rechunk()
     lookup = StringLookup(pl.concat([words, rare]))
-    parts = [_joined(lookup.ids(own), part, len(words), rare) for own, part in local]
+    parts = [_joined(lookup.ids(own["word"]), part, len(words), rare) for own, part in learnt]
     return words, table["rows"].to_numpy(), parts
 
 
@@ -211,28 +184,18 @@ def _joined(ids_of_own: NDArray[np.int32], part: Encoded, known: int, rare: pl.S
     return Encoded(np.where(is_known, ids, -1), part.starts, np.where(is_known, -1, ids - known).astype(np.int32), rare)
 
 
-def _batch_words(tokens: Tokens) -> tuple[pl.DataFrame, Encoded]:
-    """Words of one batch with the number of texts they are in, and the batch in ids of those words."""
-    words = tokens.words.unique()
-    starts = text_starts(tokens.lengths)
-    ids = StringLookup(words).ids(tokens.words)
-    counts = count_ids(ids, starts, len(words), np.float32)
-    rows = np.bincount(counts.ids, minlength=len(words))
-    return pl.DataFrame({"word": words, "rows": rows}), Encoded(ids, starts)
-
-
 def _learn_grams(current: list[NDArray[np.int32]], parts: list[Encoded], n: int, min_rows: int) -> pl.DataFrame:
+    def of_batch(own: tuple[NDArray[np.int32], Encoded]) -> pl.DataFrame:
+        ids, part = own
+        keys, rows = kernels.tally_pairs(ids, part.ids, part.starts, n - 1)
+        return pl.DataFrame({"key": keys, "rows": rows})
+
     pending = [pl.DataFrame(schema={"key": pl.Int64, "rows": pl.Int64})]
-    for ids, part in zip(current, parts, strict=True):
-        places, first, last = _gram_places(ids, part, n)
-        rows = np.searchsorted(part.starts, places, side="right").astype(np.int32)
-        keys = (first.astype(np.int64) << 32) | last
-        own = (
-            pl.DataFrame({"key": keys, "row": rows}).unique().group_by("key").agg(pl.len().cast(pl.Int64).alias("rows"))
-        )
-        pending.append(own)
-        if sum(table.height for table in pending) > _PENDING_GRAMS:
-            pending = [_summed(pending)]
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="grams") as pool:
+        for table in pool.map(of_batch, zip(current, parts, strict=True)):
+            pending.append(table)
+            if sum(table.height for table in pending) > _PENDING_GRAMS:
+                pending = [_summed(pending)]
     return _summed(pending).filter(pl.col("rows") >= min_rows)
 
 
@@ -246,32 +209,3 @@ def _most_common(table: pl.DataFrame, most: int | None) -> pl.DataFrame:
 
 def _summed(tables: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(tables).group_by("key").agg(pl.col("rows").sum())
-
-
-def _gram_places(
-    current: NDArray[np.int32], encoded: Encoded, n: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Where an n-gram of known words begins, with the ids of its first n-1 words and of its last word."""
-    reach = n - 1
-    if len(current) <= reach:
-        return np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32)
-    first, last = current[:-reach], encoded.ids[reach:]
-    known = (first >= 0) & (last >= 0)
-    # The last n-1 places of a text have no n-gram: it would run into the next text.
-    for back in range(1, n):
-        ends = encoded.starts[1:] - back
-        known[ends[(ends >= 0) & (ends < len(known))]] = False
-    places = known.nonzero()[0]
-    return places, first[places], last[places]
-
-
-def _gram_ids(current: NDArray[np.int32], encoded: Encoded, n: int, lookup: PairLookup) -> NDArray[np.int32]:
-    places, first, last = _gram_places(current, encoded, n)
-    ids = np.full(len(encoded.ids), -1, dtype=np.int32)
-    ids[places] = lookup.ids(first, last)
-    return ids
-
-
-def text_starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each text begins, and where the last one ends."""
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,8 @@ from classifier.calibration import calibration_error
 from classifier.holdout import folds, holdout_mask
 from classifier.metrics import evaluate
 from classifier.model import Model, fit
-from classifier.reasons import best_first, contributions, strongest, strongest_few
+from classifier.parts import Part, Rows, WordNames
+from classifier.reasons import strongest, strongest_few
 from classifier.recipes import resolve
 from core.errors import ColumnMissing, NotEnoughLabels, OneClass
 from tests.products import products, shop
@@ -143,6 +145,13 @@ def test_all_tokens_and_the_intercepts_sum_to_the_margin(recipe: str) -> None:
     assert np.abs(total - margin).max() < 1e-4
 
 
+def contributions(part: Part, label: np.ndarray, runner_up: np.ndarray) -> np.ndarray:
+    """What each entry of a part adds to the label's score beyond the runner-up's."""
+    ids, lengths = part.rows.ids, np.diff(part.rows.starts)
+    beyond = part.weights[ids, np.repeat(label, lengths)] - part.weights[ids, np.repeat(runner_up, lengths)]
+    return part.rows.values * beyond
+
+
 def test_reasons_are_the_strongest_tokens_strongest_first() -> None:
     model, frame = trained(), shop()[1]
     parts = model.vectoriser.parts({name: frame[name] for name in model.vectoriser.reads})
@@ -161,16 +170,24 @@ def test_reasons_are_the_strongest_tokens_strongest_first() -> None:
         assert [(one["weight"], one["field"], one["token"]) for one in lists[row]] == expected
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1e-40, 0.25, 0.5, 3.0]))), st.booleans())
+@given(st.lists(st.lists(st.sampled_from([-1.0, 0.0, 1e-40, 0.25, 0.5, 3.0]), max_size=9), min_size=1, max_size=4))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @settings(deadline=None)
-def test_equal_weights_stand_in_the_order_of_their_tokens(entries: list[tuple[int, float]], packed: bool) -> None:
-    """Whether they are sorted as integers, or as more than one number where those have no room."""
-    entries.sort(key=lambda entry: entry[0])
-    owner = np.array([own for own, _ in entries], dtype=np.int64)
-    values = np.array([value for _, value in entries], dtype=np.float32 if packed else np.float64)
-    expected = sorted(range(len(entries)), key=lambda place: (owner[place], -values[place]))
-    assert best_first(values, owner, 4).tolist() == expected
-    assert best_first(values, owner, 1 << 40).tolist() == expected
+def test_equal_weights_stand_in_the_order_of_their_tokens(dtype: type, rows_of: list[list[float]]) -> None:
+    """Of two parts, the second of which has each row's values once more."""
+    starts = np.cumsum([0, *map(len, rows_of)])
+    values = np.array([value for row in rows_of for value in row], dtype=dtype)
+    ids = np.arange(len(values), dtype=np.int32)
+    weights = np.stack([np.ones(len(values)), np.zeros(len(values))], axis=1).astype(dtype)
+    names = WordNames(pl.Series([f"w{token}" for token in ids], dtype=pl.String))
+    parts = [Part(field, Rows(starts, ids, values, len(ids)), weights, names) for field in ("a", "b")]
+    label = np.zeros(len(rows_of), dtype=np.int64)
+    found = strongest(parts, label, label + 1).to_list()
+    assert found == strongest_few(parts, label, label + 1)
+    for row, (start, end) in enumerate(itertools.pairwise(starts.tolist())):
+        entries = [(float(values[at]), field, f"w{at}") for field in ("a", "b") for at in range(start, end)]
+        expected = sorted((entry for entry in entries if entry[0] > 0), key=lambda entry: -entry[0])[:5]
+        assert [(one["weight"], one["field"], one["token"]) for one in found[row]] == expected
 
 
 def test_reasons_name_words_and_fields_that_the_product_has() -> None:

@@ -1,4 +1,4 @@
-"""A few products are counted without Polars: what they are scored by is what it would be in bulk, to the bit."""
+"""A few products are read without Polars: what they are scored by is what it would be in bulk, to the bit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifier.few import parts_of
 from classifier.linear import Linear
 from classifier.number_field import NumberField
 from classifier.recipes import resolve
@@ -48,7 +47,7 @@ def test_a_few_products_have_the_very_parts_that_they_have_in_bulk(
     vectoriser, schema = weighed(setting), shop()[1].select(FIELDS).schema
     frame = pl.DataFrame(products, schema=schema, strict=False)
     bulk = vectoriser.parts({name: frame[name] for name in vectoriser.reads})
-    few = vectoriser.parts_of_few({name: frame[name].to_list() for name in vectoriser.reads}, frame.height)
+    few = vectoriser.parts({name: frame[name].to_list() for name in vectoriser.reads})
     assert [part.field for part in few] == [part.field for part in bulk]
     for one, other in zip(few, bulk, strict=True):
         assert one.rows.width == other.rows.width
@@ -66,6 +65,6 @@ def test_an_integer_falls_into_the_bin_of_the_float_that_it_is_in_bulk() -> None
     field.weigh([np.zeros((len(field.edges) + 1, LABELS), dtype=np.float32)])
     given = 2**53 + 3
     assert field.edges.tolist() == [float(given)]
-    (few,) = parts_of([("price", 1.0, field.counted([given]))], 1, sublinear=True)
+    (few,) = field.parts([given])
     (bulk,) = field.parts(pl.Series([given]))
     assert few.rows.ids.tolist() == bulk.rows.ids.tolist() == [1]

@@ -38,7 +38,7 @@ def pyproject() -> dict:
     return tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
 
-@pytest.mark.parametrize("level", ["uv", *LEVELS])
+@pytest.mark.parametrize("level", ["uv", "image", *LEVELS])
 def test_every_locked_package_has_a_hash_and_no_host(level: str):
     text = (PROJECT / "requirements" / f"{level}.txt").read_text()
     blocks = re.split(r"\n(?=[a-z0-9])", text)
@@ -118,6 +118,17 @@ def test_nothing_is_installed_into_an_interpreter_that_only_looks_like_a_venv(tm
     assert "no usable Python" in result.stderr
 
 
+def test_a_mac_that_has_no_packages_is_told_so(tmp_path: Path):
+    uname = tmp_path / "bin" / "uname"
+    uname.parent.mkdir()
+    uname.write_text("#!/bin/sh\necho Darwin x86_64\n")
+    uname.chmod(0o755)
+    result = install(copy_of_the_project(tmp_path), "api", PATH=f"{uname.parent}:{os.environ['PATH']}")
+    assert result.returncode == 1
+    assert "not on a Mac with an Intel processor" in result.stderr
+    assert "hint: " in result.stderr
+
+
 def test_without_a_usable_python_it_says_what_to_do(tmp_path: Path):
     project = copy_of_the_project(tmp_path)
     result = install_nothing(project, "api")
@@ -190,7 +201,7 @@ def test_the_wheel_holds_all_that_is_not_python_too(tmp_path: Path):
         packed = set(wheel.namelist())
     for package in packages():
         for path in (PROJECT / package).rglob("*"):
-            if path.is_file() and path.suffix != ".pyc":
+            if path.is_file() and "__pycache__" not in path.parts:
                 assert str(path.relative_to(PROJECT)) in packed
 
 

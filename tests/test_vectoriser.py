@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import unicodedata
 from pathlib import Path
@@ -17,13 +18,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from catalogs.letter_case import LATIN
-from classifier.lookup import PairLookup, StringLookup
+from classifier.lookup import KeyLookup, PairLookup, StringLookup
 from classifier.parts import count_ids
 from classifier.recipes import SubwordParams, WordParams
 from classifier.subwords import Subwords, gram_keys
 from classifier.text_field import TextField
 from classifier.text_vectoriser import TextVectoriser
-from classifier.tokens import WORD, WORD_WITH_MARKS, TokenRule, tokenise, words_of
+from classifier.tokens import WORD, WORD_WITH_MARKS, TokenRule, encode
 from classifier.vocabulary import learn
 from tests.products import products, shop
 
@@ -100,32 +101,30 @@ def test_any_text_has_the_words_that_scikit_learn_finds(texts: list[str]) -> Non
     # Python 3.11 knows Unicode 14, Rust a later one: a character that only the later one has is a word here alone.
     texts = ["".join(c if unicodedata.category(c) != "Cn" else " " for c in one) for one in texts]
     analyse = TfidfVectorizer().build_analyzer()
-    tokens = tokenise(pl.Series(texts, dtype=pl.String), TokenRule())
-    assert tokens.words.to_list() == [word for one in texts for word in analyse(one)]
-    assert tokens.lengths.tolist() == [len(analyse(one)) for one in texts]
+    assert words_of(pl.Series(texts, dtype=pl.String), TokenRule()) == [analyse(one) for one in texts]
 
 
 @given(text)
 @settings(max_examples=300, deadline=None)
 def test_one_text_has_the_same_words_alone_as_in_bulk(one: str) -> None:
     for rule in (TokenRule(), TokenRule(pattern=WORD_WITH_MARKS), TokenRule(strip_digits=True)):
-        assert words_of(one, rule) * 3 == tokenise(pl.Series([one] * 3), rule).words.to_list()
+        assert words_of([one], rule) * 3 == words_of(pl.Series([one] * 3), rule)
 
 
 @pytest.mark.parametrize("pattern", [WORD, WORD_WITH_MARKS])
 def test_python_and_rust_agree_on_every_character_that_python_is_left_with(pattern: str) -> None:
-    """Latin letters, and the dashes, quotes and signs of shops: those that `words_of` keeps from Polars."""
+    """Latin letters, and the dashes, quotes and signs of shops: those whose case is folded without Polars."""
     rule = TokenRule(pattern=pattern)
     codes = [code for code in range(0x10000) if LATIN.fullmatch(chr(code).lower())]
     assert {0x24F, ord("’"), ord("–"), ord("•"), ord("™"), ord("₹"), 0xFFFD} < set(codes)
     texts = [f"a{chr(code)}b {chr(code)}{chr(code)} {chr(code)}" for code in codes]
-    assert [words_of(one, rule) for one in texts] == [tokenise(pl.Series([one]), rule).words.to_list() for one in texts]
+    assert words_of(texts, rule) == words_of(pl.Series(texts), rule)
 
 
 def test_combining_marks_belong_to_words_where_the_rule_says_so() -> None:
     hindi = pl.Series(["शर्ट"])
-    assert tokenise(hindi, TokenRule()).words.to_list() == TfidfVectorizer().build_analyzer()("शर्ट")
-    assert tokenise(hindi, TokenRule(pattern=WORD_WITH_MARKS)).words.to_list() == ["शर्ट"]
+    assert words_of(hindi, TokenRule()) == [TfidfVectorizer().build_analyzer()("शर्ट")]
+    assert words_of(hindi, TokenRule(pattern=WORD_WITH_MARKS)) == [["शर्ट"]]
 
 
 def test_stop_words_make_their_neighbours_neighbours() -> None:
@@ -189,32 +188,40 @@ def test_strings_are_looked_up_as_in_a_dictionary(known: list[str], asked: list[
     assert many.tolist() == expected * 200
 
 
-def test_what_begins_at_the_same_slot_is_looked_up_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few strings do in any list; here all do."""
-    known = pl.Series([f"word {number}" for number in range(500)])
-    monkeypatch.setattr("classifier.lookup._HashTable._home", lambda _, keys: np.zeros(len(keys), dtype=np.int64))
-    lookup = StringLookup(known)
-    assert lookup.ids(known.reverse()).tolist() == list(range(499, -1, -1))
-    assert set(lookup.ids(known + "?").tolist()) == {-1}
+def test_what_begins_at_the_same_slot_is_looked_up_all_the_same() -> None:
+    """A few keys do in any list; here all do."""
+    home = pow(0x9E3779B97F4A7C15, -1, 1 << 64)  # which the hash takes to the first slots
+    keys = np.array([number * home % (1 << 64) for number in range(500)], dtype=np.uint64)
+    lookup = KeyLookup(keys)
+    assert lookup.ids(keys[::-1].copy()).tolist() == list(range(499, -1, -1))
+    assert set(lookup.ids(keys + np.uint64(1)).tolist()) == {-1}
+
+
+def test_words_of_any_length_are_told_apart() -> None:
+    """Also those that repeat what eight bytes, which are hashed at once, end with."""
+    words = sorted({head + one * times for head in ("", "x", "xa") for one in "abc\0é" for times in range(40)})
+    lookup = StringLookup(pl.Series(words))
+    assert lookup.ids(words).tolist() == list(range(len(words)))
+    assert len(np.unique(lookup._hashed(words))) == len(words)
 
 
 def test_which_words_share_a_slot_is_another_draw_in_each_lookup_and_goes_with_it() -> None:
     known = pl.Series([f"word {number}" for number in range(500)])
     one, other = StringLookup(known), StringLookup(known)
-    assert not np.array_equal(one._table._slots, other._table._slots)
+    assert not np.array_equal(one.table, other.table)
     assert pickle.loads(pickle.dumps(one)).ids(known).tolist() == one.ids(known).tolist() == list(range(500))
 
 
 @pytest.mark.parametrize("width", [7, 2**31 - 1])
 def test_ids_are_counted_row_by_row_however_many_there_are(width: int) -> None:
-    """With the widest, a row and an id fit in no 32 bits."""
     last = width - 1
     ids = np.array([last, 0, last, -1, 3, -1, last, 3, 3], dtype=np.int32)
-    rows = count_ids(ids, np.array([0, 4, 4, 6, 9]), width)
-    assert rows.starts.tolist() == [0, 2, 2, 3, 5]
-    assert rows.ids.tolist() == [0, last, 3, 3, last]
-    assert rows.values.tolist() == [1, 2, 1, 2, 1]
-    assert (rows.ids.dtype, rows.values.dtype) == (np.int32, np.float32)
+    counts = count_ids(ids, np.array([0, 4, 4, 6, 9]), width)
+    assert counts.starts.tolist() == [0, 2, 2, 3, 5]
+    assert counts.ids.tolist() == [last, 0, 3, last, 3]  # as they first come
+    assert counts.times.tolist() == [2, 1, 1, 1, 2]
+    assert (counts.ids.dtype, counts.rows(np.float64).values.dtype) == (np.int32, np.float64)
+    assert counts.rows().to_csr().sum() == 7
 
 
 @given(st.sets(st.tuples(st.integers(0, 20), st.integers(0, 30)), max_size=60), st.integers(0, 2**32 - 1))
@@ -223,12 +230,20 @@ def test_pairs_are_looked_up_as_in_a_dictionary(known: set[tuple[int, int]], see
     pairs = sorted(known)
     first, last = (np.array([pair[side] for pair in pairs], dtype=np.int32) for side in (0, 1))
     lookup = PairLookup(first, last)
+    assert len(lookup) == len(pairs)
+    place = {pair: i for i, pair in enumerate(pairs)}
     random = np.random.default_rng(seed)
-    for count in (50, 5_000):
-        asked = random.integers(0, 21, count, dtype=np.int32), random.integers(0, 31, count, dtype=np.int32)
-        place = {pair: i for i, pair in enumerate(pairs)}
-        expected = [place.get(pair, -1) for pair in zip(*(side.tolist() for side in asked), strict=True)]
-        assert lookup.ids(*asked).tolist() == expected
+    for texts in (5, 500):
+        starts = np.concatenate([[0], np.cumsum(random.integers(0, 21, texts))])
+        asked = random.integers(-1, 21, starts[-1], dtype=np.int32), random.integers(-1, 31, starts[-1], dtype=np.int32)
+        for reach in (1, 2):
+            # A pair never reaches into the next text.
+            sides = asked[0].tolist(), asked[1].tolist()
+            expected = [-1] * len(asked[0])
+            for start, end in itertools.pairwise(starts.tolist()):
+                for at in range(start, end - reach):
+                    expected[at] = place.get((sides[0][at], sides[1][at + reach]), -1)
+            assert lookup.grams(*asked, starts, reach).tolist() == expected
 
 
 def test_learning_in_batches_gives_what_one_batch_gives(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,14 +269,14 @@ def test_the_rarest_entries_go_first_when_there_are_too_many() -> None:
 
 def test_keys_of_character_ngrams_never_change() -> None:
     # They are in every artifact: where this fails, old models read words wrongly. Raise the artifact's schema then.
-    places, keys = gram_keys(pl.Series(["ab", "ñ👗"]), 3, 4)
-    assert places.tolist() == [0, 0, 1, 1, 0, 1]
+    keys, starts = gram_keys(pl.Series(["ab", "ñ👗"]), 3, 4)
+    assert starts.tolist() == [0, 3, 6]
     assert keys.tolist() == [
         12698977739330699515,
         18357451122380080327,
+        14106870455198250108,
         12641689161721315520,
         2483798698638158832,
-        14106870455198250108,
         16679962105165880229,
     ]
 
@@ -269,14 +284,14 @@ def test_keys_of_character_ngrams_never_change() -> None:
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), min_size=1, max_size=12), max_size=5))
 @settings(max_examples=100, deadline=None)
 def test_keys_stand_for_the_ngrams_inside_words(words: list[str]) -> None:
-    places, keys = gram_keys(pl.Series(words, dtype=pl.String), 3, 5)
+    keys, starts = gram_keys(pl.Series(words, dtype=pl.String), 3, 5)
     expected = [
         (place, f" {word} "[start : start + n])
-        for n in (3, 4, 5)
         for place, word in enumerate(words)
+        for n in (3, 4, 5)
         for start in range(len(word) + 3 - n)
     ]
-    assert places.tolist() == [place for place, _ in expected]
+    assert np.repeat(np.arange(len(words)), np.diff(starts)).tolist() == [place for place, _ in expected]
     grams = [gram for _, gram in expected]
     assert len(set(zip(grams, keys.tolist(), strict=True))) == len(set(grams)) == len(set(keys.tolist()))
 
@@ -306,10 +321,22 @@ def test_subwords_of_known_words_fold_into_their_weights() -> None:
 @pytest.mark.parametrize("pattern", [WORD, WORD_WITH_MARKS])
 @given(st.lists(st.none() | text, max_size=4))
 @settings(max_examples=100, deadline=None)
-def test_splitting_at_what_is_no_word_finds_what_the_pattern_finds(pattern: str, texts: list[str | None]) -> None:
+def test_words_are_what_the_pattern_finds(pattern: str, texts: list[str | None]) -> None:
     given_texts = pl.Series([*texts, *TEXTS, "é ñ é1", "ʼn a\u0301 \u0301b नी x², __ _"], dtype=pl.String)
-    words, lengths = tokenise(given_texts, TokenRule(pattern=pattern))
     # The same pattern, written so that it is not known to be one of the two.
-    expected, expected_lengths = tokenise(given_texts, TokenRule(pattern=f"(?:{pattern})"))
-    assert words.to_list() == expected.to_list()
-    assert lengths.tolist() == expected_lengths.tolist()
+    other = f"(?:{pattern})"
+    for stop_words in (frozenset[str](), frozenset(["red", "é1"])):
+        rules = [TokenRule(pattern=own, stop_words=stop_words) for own in (pattern, other)]
+        found, expected = (words_of(given_texts, rule) for rule in rules)
+        assert found == expected
+    lists = given_texts.fill_null("").str.to_lowercase().str.extract_all(pattern).to_list()
+    assert words_of(given_texts, TokenRule(pattern=pattern)) == lists
+
+
+def words_of(texts: pl.Series | list[str], rule: TokenRule) -> list[list[str]]:
+    """The words of each text: all of them are unknown to an empty vocabulary."""
+    found = encode(texts, rule, rule.lookup(pl.Series([], dtype=pl.String)), keep_unknown=True)
+    assert found.unknown is not None
+    assert found.unknown_ids is not None
+    words = found.unknown.gather(found.unknown_ids).to_list()
+    return [words[start:end] for start, end in itertools.pairwise(found.starts.tolist())]

@@ -1,0 +1,161 @@
+"""Functions that Numba compiles once, and keeps beside their source as Python keeps bytecode.
+
+An image carries them as a library instead (deploy/docker/build_kernels), and leaves the compiler, 200 MB, at home.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache, wraps
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "LIBRARY",
+    "Best",
+    "Bytes",
+    "Flags",
+    "Float64s",
+    "Floats",
+    "Int32s",
+    "Int64s",
+    "Table",
+    "Vector",
+    "Weights",
+    "compiled",
+    "library_name",
+]
+
+LIBRARY = "_kernels"
+"""The module beside this one that an image has."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """An array in C order: what it holds (None: what `compiled` is told), its dimensions, and whether it is only read.
+
+    What an artifact holds is mapped from its files, and cannot be written.
+    """
+
+    holds: str | None
+    dimensions: int = 1
+    only_read: bool = False
+
+
+# What a compiled function can be annotated with, beside int, float, bool, np.uint64 and tuples of these.
+Bytes: TypeAlias = Annotated[NDArray[np.uint8], _Kind("uint8")]
+Flags: TypeAlias = Annotated[NDArray[np.bool_], _Kind("bool")]
+Int32s: TypeAlias = Annotated[NDArray[np.int32], _Kind("int32")]
+Int64s: TypeAlias = Annotated[NDArray[np.int64], _Kind("int64")]
+Float64s: TypeAlias = Annotated[NDArray[np.float64], _Kind("float64")]
+Table: TypeAlias = Annotated[NDArray[np.int32], _Kind("int32", 2)]
+Floats: TypeAlias = Annotated[NDArray[np.floating], _Kind(None)]
+Best: TypeAlias = Annotated[NDArray[np.floating], _Kind(None, 2)]
+Vector: TypeAlias = Annotated[NDArray[np.floating], _Kind(None, 1, only_read=True)]
+Weights: TypeAlias = Annotated[NDArray[np.floating], _Kind(None, 2, only_read=True)]
+
+
+def compiled(function: _Function, floats: str = "float32") -> _Function:
+    """Compile a function of plain arrays for the types that it is annotated with; it needs no interpreter lock.
+
+    The first import on a machine takes seconds, the later ones load what that one kept (scripts/install is the first).
+
+    Args:
+        function: all its arguments and what it gives must be annotated.
+        floats: what `Floats` and the like hold.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    library = _library()
+    if library is not None:
+        return _checked(function, getattr(library, library_name(function, floats)), hints, floats)
+    given = _numba_type(hints.pop("return"), floats)
+    dispatcher = _numba().njit(nogil=True)(function)
+    with suppress(RuntimeError):  # there is no place to keep it
+        dispatcher._cache = _cache_class()(function)  # noqa: SLF001 — enable_caching() would set Numba's own
+    dispatcher.compile(given(*(_numba_type(hint, floats) for hint in hints.values())))
+    dispatcher.disable_compile()
+    return cast(_Function, dispatcher)
+
+
+def library_name(function: Callable[..., Any], floats: str) -> str:
+    """What a function is called in the library."""
+    return f"{function.__name__}_{floats}"
+
+
+@lru_cache
+def _library() -> Any:
+    try:
+        return import_module(f"classifier.{LIBRARY}")
+    except ModuleNotFoundError:
+        return None
+
+
+def _checked(function: _Function, built: Callable[..., Any], hints: dict[str, Any], floats: str) -> _Function:
+    """A function of the library, which itself would take any array for one of the right type."""
+    kinds = [get_args(hint)[1] if get_origin(hint) is Annotated else None for hint in hints.values()]
+    wanted = [(at, np.dtype(kind.holds or floats), kind.dimensions) for at, kind in enumerate(kinds[:-1]) if kind]
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        for place, dtype, dimensions in wanted:
+            array = arguments[place]
+            if array.dtype != dtype or array.ndim != dimensions or not array.flags.c_contiguous:
+                raise TypeError(f"argument {place} of {function.__name__}: {array.dtype}, {array.ndim}d, not {dtype}")
+        return built(*arguments)
+
+    return cast(_Function, call)
+
+
+def _numba_type(hint: Any, floats: str) -> Any:
+    types = _numba().types
+    if get_origin(hint) is tuple:
+        return types.Tuple(tuple(_numba_type(one, floats) for one in get_args(hint)))
+    if get_origin(hint) is Annotated:
+        kind = get_args(hint)[1]
+        return types.Array(getattr(types, kind.holds or floats), kind.dimensions, "C", readonly=kind.only_read)
+    scalars = {int: "int64", float: "float64", bool: "boolean", np.uint64: "uint64", type(None): "void"}
+    return getattr(types, scalars[hint])
+
+
+@lru_cache
+def _numba() -> Any:
+    import numba
+
+    # For any processor of this kind: what one machine keeps, another can load, as images and shared folders do; and no
+    # machine adds up in another way.
+    if "NUMBA_CPU_NAME" not in os.environ:
+        numba.config.CPU_NAME = "generic"  # type: ignore[attr-defined]
+    return numba
+
+
+@lru_cache
+def _cache_class() -> Any:
+    from numba.core import caching
+
+    class BesideSource(caching.InTreeCacheLocator):
+        """__pycache__ of the source, also where it can only be read: then whoever installed the code has filled it."""
+
+        def ensure_cache_path(self) -> None:
+            if not any(Path(self.get_cache_path()).glob("*.nbi")):
+                super().ensure_cache_path()
+
+    class Kept(caching.CompileResultCacheImpl):
+        _locator_classes = (caching.UserProvidedCacheLocator, BesideSource, caching.UserWideCacheLocator)
+
+    class Cache(caching.FunctionCache):
+        _impl_class = Kept
+
+        def save_overload(self, sig: Any, data: Any) -> None:
+            with suppress(OSError):  # it cannot be kept: each process compiles it for itself
+                super().save_overload(sig, data)
+
+    return Cache

@@ -1,0 +1,488 @@
+"""The loops between a text and its label, compiled: words, look-ups, counts, weights, reasons.
+
+Everything here works row by row and alike for one row and for a million, so a product gets the same numbers to the bit
+in any batch and alone. Texts are UTF-8, one after the other in one array of bytes; `ends` says where each one ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from classifier.compiled import Best, Bytes, Flags, Float64s, Floats, Int32s, Int64s, Table, Vector, Weights, compiled
+
+__all__ = [
+    "add_product",
+    "count",
+    "distinct",
+    "encode",
+    "find_all",
+    "find_grams",
+    "gram_keys",
+    "hashes",
+    "rank_reasons",
+    "scale",
+    "table_of",
+    "tally_pairs",
+    "weigh",
+]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: Fibonacci hashing (Knuth, volume 3, 6.4)
+_MIX = np.uint64(0xD6E8FEB86659FD93)
+_ONE, _TWO = np.uint64(1), np.uint64(2)
+_HALF, _BYTE = np.uint64(32), np.uint64(8)
+_EIGHT_BYTES = np.uint64(7)
+_SHORTEST_WORD = 2
+_TWO_BYTES, _THREE_BYTES, _FOUR_BYTES = 0x80, 0xE0, 0xF0
+"""First bytes from which on a character has two, three and four bytes."""
+_FREE = -1
+_KEY_BITS = 64
+_SMALLEST = 12
+"""Bits that number the slots of a table that grows, to begin with."""
+
+
+@compiled
+def _mixed(state: np.uint64, factor: np.uint64) -> np.uint64:
+    state = state * factor
+    state = state ^ (state >> _HALF)
+    state = state * _MIX
+    return state ^ (state >> _HALF)
+
+
+@compiled
+def _absorbed(state: np.uint64, chunk: np.uint64, size: np.uint64, factor: np.uint64) -> np.uint64:
+    """A hash after `size` bytes, of which the last few stand in `chunk`; only every eighth changes it."""
+    return _mixed(state ^ chunk, factor) if size & _EIGHT_BYTES == 0 else state
+
+
+@compiled
+def _final(state: np.uint64, chunk: np.uint64, size: np.uint64, factor: np.uint64) -> int:
+    return np.int64(_mixed(_mixed(state ^ chunk, factor) ^ size, factor))
+
+
+@compiled
+def hashes(data: Bytes, ends: Int64s, seed: np.uint64, factor: np.uint64) -> Int64s:
+    """Hash of each whole text, of 64 bits; seed and factor, which must be odd, are drawn at random for each table."""
+    found = np.empty(len(ends), np.int64)
+    at = np.uint64(0)
+    for row in range(len(ends)):
+        state = seed
+        chunk = np.uint64(0)
+        begin = at
+        while at < np.uint64(ends[row]):
+            chunk = (chunk << _BYTE) | np.uint64(data[at])
+            at += _ONE
+            state = _absorbed(state, chunk, at - begin, factor)
+        found[row] = _final(state, chunk, at - begin, factor)
+    return found
+
+
+# A hash table is one array: key and place side by side, so that a look-up touches memory once. A place of -1 is free.
+# Indexes are unsigned: for signed ones Numba asks each time whether they count from the end.
+
+
+@compiled
+def _slot(table: Int64s, shift: np.uint64, key: int) -> np.uint64:
+    """Where the place of a key stands, or where it would."""
+    last = np.uint64(len(table)) - _ONE
+    slot = (((np.uint64(key) * _GOLDEN) >> shift) << _ONE) | _ONE
+    while table[slot] != _FREE and table[slot - _ONE] != key:
+        slot = (slot + _TWO) & last
+    return slot
+
+
+@compiled
+def table_of(keys: Int64s, shift: np.uint64) -> Int64s:
+    """Open addressing, linear probing, 2**(64 - shift) slots. Of keys that are not distinct the first place counts."""
+    table = np.full(2 << np.int64(np.uint64(64) - shift), _FREE, np.int64)
+    for place in range(len(keys)):
+        slot = _slot(table, shift, keys[place])
+        if table[slot] == _FREE:
+            table[slot - _ONE] = keys[place]
+            table[slot] = place
+    return table
+
+
+@compiled
+def find_all(table: Int64s, shift: np.uint64, keys: Int64s) -> Int32s:
+    """Place of each key, -1 where it is unknown."""
+    found = np.empty(len(keys), np.int32)
+    for number in range(len(keys)):
+        found[number] = table[_slot(table, shift, keys[number])]
+    return found
+
+
+@compiled
+def _twice_as_large(table: Int64s, shift: np.uint64) -> Int64s:
+    """The same table in twice the slots; `shift` is that of the new one."""
+    larger = np.full(2 * len(table), _FREE, np.int64)
+    for slot in range(1, len(table), 2):
+        if table[slot] != _FREE:
+            other = _slot(larger, shift, table[slot - 1])
+            larger[other - _ONE] = table[slot - 1]
+            larger[other] = table[slot]
+    return larger
+
+
+@compiled
+def _low_bits(data: Bytes, at: np.uint64) -> int:
+    return np.int64(data[at]) & 0x3F
+
+
+@compiled
+def _character(data: Bytes, at: np.uint64) -> tuple[int, np.uint64]:
+    """Code point of the character that begins at data[at], and where the next one does."""
+    code = np.int64(data[at])
+    if code < _TWO_BYTES:
+        return code, at + _ONE
+    second = _low_bits(data, at + _ONE)
+    if code < _THREE_BYTES:
+        return ((code & 0x1F) << 6) | second, at + _TWO
+    third = _low_bits(data, at + _TWO)
+    if code < _FOUR_BYTES:
+        return ((code & 0x0F) << 12) | (second << 6) | third, at + _TWO + _ONE
+    fourth = _low_bits(data, at + _TWO + _ONE)
+    return ((code & 0x07) << 18) | (second << 12) | (third << 6) | fourth, at + _TWO + _TWO
+
+
+@compiled
+def encode(
+    data: Bytes,
+    ends: Int64s,
+    letters: Flags,
+    table: Int64s,
+    shift: np.uint64,
+    seed: np.uint64,
+    factor: np.uint64,
+    known: int,
+    collect: bool,
+) -> tuple[Int32s, Int64s, Int64s, Int64s, Int64s]:
+    """Words of texts, as places in a table.
+
+    Args:
+        data: the texts.
+        ends: where each ends.
+        letters: of each code point, whether it can be in a word.
+        table: of the words' hashes; places from `known` on are of words to pass over.
+        shift: of the table.
+        seed: of the hashes.
+        factor: of the hashes.
+        known: number of words that have an id.
+        collect: whether to say of the unknown words where they stand.
+
+    Returns:
+        Id of each word, -1 where it is unknown; where each text begins in the ids, and the last one ends; and with
+        `collect` of each unknown word its hash, and where it begins and ends in `data`.
+    """
+    most = len(data) // 3 + len(ends) + 1  # a word has at least two bytes, and one after it
+    ids = np.empty(most, np.int32)
+    starts = np.zeros(len(ends) + 1, np.int64)
+    keys = np.empty(most if collect else 0, np.int64)
+    begins = np.empty(most if collect else 0, np.int64)
+    stops = np.empty(most if collect else 0, np.int64)
+    words = 0
+    unknown = 0
+    at = np.uint64(0)
+    for row in range(len(ends)):
+        end = np.uint64(ends[row])
+        while at < end:
+            begin = at
+            characters = 0
+            state = seed
+            chunk = np.uint64(0)
+            after = at
+            while at < end:
+                code, after = _character(data, at)
+                if not letters[code]:
+                    break
+                characters += 1
+                while at < after:
+                    chunk = (chunk << _BYTE) | np.uint64(data[at])
+                    at += _ONE
+                    state = _absorbed(state, chunk, at - begin, factor)
+            if characters >= _SHORTEST_WORD:
+                key = _final(state, chunk, at - begin, factor)
+                place = table[_slot(table, shift, key)]
+                if place < known:
+                    ids[words] = place
+                    words += 1
+                    if collect and place == _FREE:
+                        keys[unknown] = key
+                        begins[unknown] = begin
+                        stops[unknown] = at
+                        unknown += 1
+            at = after
+        starts[row + 1] = words
+    if not collect:
+        return ids[:words].copy(), starts, keys, begins, stops
+    return ids[:words].copy(), starts, keys[:unknown].copy(), begins[:unknown].copy(), stops[:unknown].copy()
+
+
+@compiled
+def distinct(keys: Int64s) -> tuple[Int32s, Int64s]:
+    """Place of each key among the distinct ones, which are in the order of their first use; and where that is."""
+    shift = np.uint64(_KEY_BITS - _SMALLEST)
+    table = np.full(2 << _SMALLEST, _FREE, np.int64)
+    places = np.empty(len(keys), np.int32)
+    firsts = np.empty(len(keys), np.int64)
+    found = 0
+    for number in range(len(keys)):
+        slot = _slot(table, shift, keys[number])
+        if table[slot] == _FREE:
+            table[slot - _ONE] = keys[number]
+            table[slot] = found
+            firsts[found] = number
+            places[number] = found
+            found += 1
+            if 4 * found > len(table):
+                shift = shift - np.uint64(1)
+                table = _twice_as_large(table, shift)
+        else:
+            places[number] = table[slot]
+    return places, firsts[:found].copy()
+
+
+@compiled
+def find_grams(current: Int32s, ids: Int32s, starts: Int64s, reach: int, table: Int64s, shift: np.uint64) -> Int32s:
+    """Id of the n-gram that begins at each word, -1 where none is known.
+
+    Args:
+        current: id of the run of n-1 words that begins at each word, or -1.
+        ids: id of each word, or -1.
+        starts: where each text begins.
+        reach: n-1.
+        table: of pairs (run << 32 | last word).
+        shift: of the table.
+    """
+    found = np.full(len(ids), -1, np.int32)
+    for row in range(len(starts) - 1):
+        for at in range(starts[row], starts[row + 1] - reach):
+            first = np.int64(current[at])
+            last = np.int64(ids[at + reach])
+            if first >= 0 and last >= 0:
+                found[at] = table[_slot(table, shift, (first << 32) | last)]
+    return found
+
+
+@compiled
+def tally_pairs(current: Int32s, ids: Int32s, starts: Int64s, reach: int) -> tuple[Int64s, Int64s]:
+    """Distinct n-grams of known words (run << 32 | last word) as they first come, and in how many texts each is."""
+    shift = np.uint64(_KEY_BITS - _SMALLEST)
+    table = np.full(2 << _SMALLEST, _FREE, np.int64)
+    keys = np.empty(1 << _SMALLEST, np.int64)
+    rows = np.empty(1 << _SMALLEST, np.int64)
+    seen = np.empty(1 << _SMALLEST, np.int64)  # the last text that a pair was in
+    distinct = 0
+    for row in range(len(starts) - 1):
+        for at in range(starts[row], starts[row + 1] - reach):
+            first = np.int64(current[at])
+            last = np.int64(ids[at + reach])
+            if first < 0 or last < 0:
+                continue
+            key = (first << 32) | last
+            slot = _slot(table, shift, key)
+            place = table[slot]
+            if place < 0:
+                if distinct == len(keys):
+                    keys = np.concatenate((keys, np.empty(distinct, np.int64)))
+                    rows = np.concatenate((rows, np.empty(distinct, np.int64)))
+                    seen = np.concatenate((seen, np.empty(distinct, np.int64)))
+                place = np.int64(distinct)
+                table[slot - _ONE] = key
+                table[slot] = place
+                keys[place] = key
+                rows[place] = 0
+                seen[place] = -1
+                distinct += 1
+                if 4 * distinct > len(table):
+                    shift = shift - np.uint64(1)
+                    table = _twice_as_large(table, shift)
+            if seen[place] != row:
+                seen[place] = row
+                rows[place] += 1
+    return keys[:distinct].copy(), rows[:distinct].copy()
+
+
+@compiled
+def count(ids: Int32s, starts: Int64s) -> tuple[Int32s, Int32s, Int64s]:
+    """Distinct ids of each row, as they first come, those below 0 passed over; how often each occurs; where rows begin.
+
+    Each row has a small hash table of its own, which stays in the processor's nearest memory.
+    """
+    found = np.empty(len(ids), np.int32)
+    times = np.empty(len(ids), np.int32)
+    begins = np.zeros(len(starts), np.int64)
+    slots = np.empty(1 << _SMALLEST, np.int32)
+    kept = np.int64(0)
+    for row in range(len(starts) - 1):
+        first = kept
+        bits = 1
+        while (1 << bits) < 2 * (starts[row + 1] - starts[row]):
+            bits += 1
+        if (1 << bits) > len(slots):
+            slots = np.empty(1 << bits, np.int32)
+        slots[: 1 << bits] = _FREE
+        last = (1 << bits) - 1
+        shift = np.uint64(_KEY_BITS - bits)
+        for at in range(starts[row], starts[row + 1]):
+            token = ids[at]
+            if token < 0:
+                continue
+            slot = np.int64((np.uint64(token) * _GOLDEN) >> shift)
+            while slots[slot] != _FREE and found[first + slots[slot]] != token:
+                slot = (slot + 1) & last
+            if slots[slot] == _FREE:
+                slots[slot] = kept - first
+                found[kept] = token
+                times[kept] = 1
+                kept += 1
+            else:
+                times[first + slots[slot]] += 1
+        begins[row + 1] = kept
+    return found[:kept].copy(), times[:kept].copy(), begins
+
+
+@compiled
+def weigh(times: Int32s, ids: Int32s, starts: Int64s, idf: Vector, sublinear: bool, squares: Float64s) -> Floats:
+    """Values of counted tokens: how often, or 1 + ln of it, times the token's weight; adds up squares, in place.
+
+    Args:
+        times: how often each token occurs.
+        ids: the tokens.
+        starts: where each row begins.
+        idf: weight of each token; a single one is that of all.
+        sublinear: whether n counts 1 + ln n.
+        squares: sum of each row's squares so far.
+    """
+    values = np.empty(len(ids), idf.dtype)
+    last = len(idf) - 1
+    for row in range(len(starts) - 1):
+        total = 0.0
+        for at in range(starts[row], starts[row + 1]):
+            often = np.float64(times[at])
+            if sublinear and times[at] > 1:
+                often = 1.0 + np.log(often)
+            value = np.float32(often) * idf[min(ids[at], last)]
+            values[at] = value
+            total += np.float64(value) * np.float64(value)
+        squares[row] += total
+    return values
+
+
+@compiled
+def scale(values: Floats, starts: Int64s, squares: Float64s, length: float) -> None:
+    """Scale each row to a Euclidean length, in place; `squares` are the sums of squares, 0 for rows without entries."""
+    for row in range(len(starts) - 1):
+        if squares[row] > 0:
+            factor = np.float32(length / np.sqrt(squares[row]))
+            for at in range(starts[row], starts[row + 1]):
+                values[at] *= factor
+
+
+def _add_product(starts: Int64s, ids: Int32s, values: Floats, weights: Weights, scores: Best) -> None:
+    """Add rows × weights to scores, in place: entry by entry, in their order."""
+    labels = weights.shape[1]
+    for row in range(len(starts) - 1):
+        at = starts[row]
+        # Four at a time: a score is loaded and stored a quarter as often, and adds up in the same order.
+        while at + 3 < starts[row + 1]:
+            a, b, c, d = ids[at], ids[at + 1], ids[at + 2], ids[at + 3]
+            of_a, of_b, of_c, of_d = values[at], values[at + 1], values[at + 2], values[at + 3]
+            for label in range(labels):
+                total = scores[row, label] + of_a * weights[a, label]
+                total = (total + of_b * weights[b, label]) + of_c * weights[c, label]
+                scores[row, label] = total + of_d * weights[d, label]
+            at += 4
+        while at < starts[row + 1]:
+            a, of_a = ids[at], values[at]
+            for label in range(labels):
+                scores[row, label] += of_a * weights[a, label]
+            at += 1
+
+
+def _rank_reasons(
+    starts: Int64s,
+    ids: Int32s,
+    values: Floats,
+    weights: Weights,
+    label: Int64s,
+    runner_up: Int64s,
+    number: int,
+    best: Best,
+    tokens: Table,
+    parts: Table,
+) -> None:
+    """Put a part's tokens among the strongest that each row has so far, in place.
+
+    Args:
+        starts: where each row begins.
+        ids: tokens of the rows.
+        values: value of each token.
+        weights: tokens × labels.
+        label: each row's label.
+        runner_up: each row's second best label.
+        number: of the part.
+        best: weights of the strongest tokens, strongest first, 0 where there are fewer (rows × most).
+        tokens: their ids.
+        parts: the parts that they are of.
+    """
+    most = best.shape[1]
+    for row in range(len(label)):
+        own = label[row]
+        other = runner_up[row]
+        for at in range(starts[row], starts[row + 1]):
+            token = ids[at]
+            weight = values[at] * (weights[token, own] - weights[token, other])
+            if weight > best[row, most - 1]:
+                place = most - 1
+                while place > 0 and weight > best[row, place - 1]:
+                    best[row, place] = best[row, place - 1]
+                    tokens[row, place] = tokens[row, place - 1]
+                    parts[row, place] = parts[row, place - 1]
+                    place -= 1
+                best[row, place] = weight
+                tokens[row, place] = token
+                parts[row, place] = number
+
+
+def _for_both(function: Callable[..., Any]) -> dict[np.dtype[Any], Callable[..., Any]]:
+    return {np.dtype(floats): compiled(function, floats) for floats in ("float32", "float64")}
+
+
+# For each type of weights.
+add_product = _for_both(_add_product)
+rank_reasons = _for_both(_rank_reasons)
+
+
+@compiled
+def gram_keys(
+    data: Bytes, ends: Int64s, shortest: int, longest: int, basis: np.uint64, factor: np.uint64
+) -> tuple[Int64s, Int64s]:
+    """Keys of the character n-grams of words, word by word, and where each word begins in them."""
+    codes = np.empty(len(data), np.int64)
+    characters = np.zeros(len(ends) + 1, np.int64)
+    starts = np.zeros(len(ends) + 1, np.int64)
+    at = np.uint64(0)
+    read = np.int64(0)
+    for word in range(len(ends)):
+        while at < np.uint64(ends[word]):
+            codes[read], at = _character(data, at)
+            read += 1
+        characters[word + 1] = read
+        grams = np.int64(0)
+        for n in range(shortest, longest + 1):
+            grams += max(read - characters[word] - n + 1, 0)
+        starts[word + 1] = starts[word] + grams
+    keys = np.empty(starts[-1], np.int64)
+    found = 0
+    for word in range(len(ends)):
+        for n in range(shortest, longest + 1):
+            for first in range(characters[word], characters[word + 1] - n + 1):
+                key = basis
+                for place in range(first, first + n):
+                    key = key * factor + np.uint64(codes[place])
+                keys[found] = np.int64(key + np.uint64(n))
+                found += 1
+    return keys, starts

@@ -1,0 +1,48 @@
+"""Texts as the compiled loops read them: UTF-8, one after the other, in one array of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from catalogs.letter_case import lowered
+
+__all__ = ["Values", "Written", "is_empty", "written"]
+
+# A field's values: a column of many products, or plain values of a few, for which starting Polars would take longest.
+Values: TypeAlias = pl.Series | Sequence[object]
+
+
+class Written(NamedTuple):
+    """Some texts.
+
+    Attributes:
+        data: all their bytes (uint8).
+        ends: where each text ends in `data` (int64).
+    """
+
+    data: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+
+
+def written(texts: Values, *, lowercase: bool = False) -> Written:
+    """The bytes of texts; a null is an empty text."""
+    if isinstance(texts, pl.Series):
+        texts = texts.str.to_lowercase() if lowercase else texts
+        pieces = texts.fill_null("").cast(pl.Binary).to_list()
+    else:
+        named = ["" if text is None else str(text) for text in texts]
+        pieces = [(lowered(text) if lowercase else text).encode() for text in named]
+    lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
+    return Written(np.frombuffer(bytearray().join(pieces), dtype=np.uint8), lengths.cumsum())
+
+
+def is_empty(values: Values) -> bool:
+    """Whether no product has a value, so that the field adds nothing."""
+    if isinstance(values, pl.Series):
+        return values.null_count() == len(values)
+    return all(value is None for value in values)

@@ -1,0 +1,135 @@
+"""The compiled loops are compiled once, by whoever installs, and loaded from then on; with no place for that, anew."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numba.core.caching import IndexDataCacheFile
+
+from classifier import compiled as compiling
+from classifier.compiled import Float64s, Floats, Int64s, compiled
+
+PROJECT = Path(__file__).resolve().parent.parent
+LOAD = """
+import tempfile
+def refused(*_, **__):
+    raise OSError("read-only")
+tempfile.TemporaryFile = refused  # by which Numba finds out whether it may write
+from classifier import kernels
+functions = [one for one in vars(kernels).values() if hasattr(one, "py_func")]
+functions += [*kernels.add_product.values(), *kernels.rank_reasons.values()]
+assert len(functions) > 10
+missed = [one.py_func.__name__ for one in functions if not sum(one.stats.cache_hits.values())]
+print(missed, {one.stats.cache_path for one in functions})
+"""
+# Every function, on words of several scripts: one product's labels would not ask for all of them.
+ASK = """
+import sys
+import numpy as np, polars as pl
+from classifier.parts import Part, WordNames, count_ids, weigh, weighted
+from classifier.reasons import strongest_few
+from classifier.subwords import gram_keys
+from classifier.tokens import WORD_WITH_MARKS, TokenRule, encode
+from classifier.vocabulary import learn
+rule = TokenRule(pattern=WORD_WITH_MARKS)
+texts = ["red dress red", "blue dress ñandú शर्ट", None, "", "long red dress, blue 👗 dress of a very long word"]
+corpus = learn(pl.Series(texts * 3), rule, 3, 2)
+words = corpus.vocabulary
+encoded = encode(["red blue dress unheard red dress blue"], rule, words.lookup, keep_unknown=True)
+idf = [np.linspace(1, 2, size).astype(np.float32) for size in words.sizes]
+rows = weigh(list(zip(words.counts(encoded), idf)), sublinear=True)
+said = [words.words.to_list(), [own.tolist() for own in corpus.in_rows]]
+said += [encoded.ids.tolist(), encoded.unknown.to_list(), [row.values.tolist() for row in rows]]
+for floats in (np.float32, np.float64):
+    weights = np.arange(3 * words.sizes[0], dtype=floats).reshape(-1, 3)
+    own = count_ids(encoded.ids, encoded.starts, words.sizes[0]).rows(floats)
+    parts = [Part("field", own, weights, WordNames(words.words))]
+    said += [weighted(own, weights).tolist(), strongest_few(parts, np.array([2]), np.array([0]))]
+said += [one.tolist() for one in gram_keys(pl.Series(["red", "ñ👗"]), 3, 4)]
+print("numba" in sys.modules)
+print(said)
+"""
+
+
+def test_what_was_compiled_at_install_is_loaded_also_where_nothing_can_be_written() -> None:
+    """As in an image whose files belong to someone else."""
+    command = [sys.executable, "-c", LOAD]
+    for _ in range(2):  # the first one compiles, where this is a fresh checkout that was not installed
+        found = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert found.split() == ["[]", f"{{'{PROJECT / 'classifier' / '__pycache__'}'}}"]
+
+
+def test_installing_compiles() -> None:
+    assert "import classifier.kernels" in (PROJECT / "scripts" / "install").read_text()
+
+
+def test_the_library_of_an_image_is_asked_with_the_right_arrays_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself it would read whatever memory it is given."""
+
+    def total(values: Floats, places: Int64s) -> float:
+        return float(values[places].sum())
+
+    monkeypatch.setattr(compiling, "_library", lambda: SimpleNamespace(total_float32=total))
+    function = compiled(total)
+    values, places = np.array([1, 2, 3], dtype=np.float32), np.array([0, 2])
+    assert function(values, places) == 4
+    for wrong in ((values.astype(np.float64), places), (values, places.astype(np.int32)), (values[None], places)):
+        with pytest.raises(TypeError, match="of total"):
+            function(*wrong)
+    with pytest.raises(TypeError, match="argument 0 of total"):
+        function(values[::2], places)
+
+
+@pytest.mark.skipif(
+    shutil.which("gcc") is None, reason="no C compiler: images are built with one (deploy/docker/build_kernels)"
+)
+def test_the_library_of_an_image_gives_what_is_compiled_here(tmp_path: Path) -> None:
+    package = tmp_path / "classifier"
+    shutil.copytree(PROJECT / "classifier", package, ignore=shutil.ignore_patterns("__pycache__"))
+    other = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    build = [sys.executable, PROJECT / "deploy" / "docker" / "build_kernels"]
+    subprocess.run(build, cwd=tmp_path, env=other, check=True, timeout=300)
+    assert list(package.glob("_kernels*.so"))
+    answers = [
+        subprocess.run(
+            [sys.executable, "-c", ASK], cwd=where, env=env, check=True, timeout=120, capture_output=True
+        ).stdout
+        for where, env in ((tmp_path, other), (PROJECT, {**os.environ, "PYTHONPATH": str(PROJECT)}))
+    ]
+    (numba, built), (here, not_built) = (answer.split(b"\n", 1) for answer in answers)
+    assert (numba, here) == (b"False", b"True")
+    assert built == not_built
+
+
+def test_it_compiles_where_there_is_no_place_to_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling._cache_class()._impl_class, "_locator_classes", ())
+
+    def total(values: Floats, places: Int64s, sums: Float64s) -> tuple[float, int]:
+        sums[0] += values[places[0]]
+        return sums[0], len(values)
+
+    sums = np.ones(1)
+    function = compiled(total, "float64")
+    assert function(np.array([1.5, 2.5]), np.array([1]), sums) == (3.5, 2)
+    assert sums.tolist() == [3.5]
+    with pytest.raises(TypeError, match="No matching definition"):
+        function(np.array([1.5, 2.5], dtype=np.float32), np.array([1]), sums)
+
+
+def test_what_cannot_be_saved_works_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(IndexDataCacheFile, "save", refused)
+
+    def twice(number: int) -> int:
+        return 2 * number
+
+    assert compiled(twice)(21) == 42
