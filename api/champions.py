@@ -269,7 +269,7 @@ def _loaded(record: ModelRecord) -> Model:
     model = load(record.folder)
     # Builds what is built on first use, and proves that the model answers before anybody depends on it.
     probe = Champion(record, model, pl.DataFrame(), {})
-    product = {model.spec.text_fields[0]: "a first product"}
+    product = dict.fromkeys(model.spec.text_fields, "a first product")
     for count in (1, FEW + 1):
         probe.answer([product] * count)
     return model

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from classifier import kernels
+from classifier import sums
 
 __all__ = [
     "Array",
@@ -142,12 +142,12 @@ def weighted(rows: Rows, weights: Array) -> Array:
 
 
 def _add_product(rows: Rows, weights: Array, scores: Array) -> None:
-    kernels.add_product[weights.dtype](rows.starts, rows.ids, rows.values, weights, scores)
+    sums.add_product[weights.dtype](rows.starts, rows.ids, rows.values, weights, scores)
 
 
 def count_ids(ids: NDArray[np.int32], starts: NDArray[np.int64], width: int) -> Counts:
     """Occurrences of each id in each row; ids of -1 do not count."""
-    found, times, begins = kernels.count(ids, starts)
+    found, times, begins = sums.count(ids, starts)
     return Counts(begins, found, times, width)
 
 
@@ -162,8 +162,8 @@ def weigh(blocks: Sequence[tuple[Counts, Array]], length: float = 1.0, *, sublin
     squares = np.zeros(len(blocks[0][0].starts) - 1)
     rows = []
     for counts, idf in blocks:
-        values = kernels.weigh(counts.times, counts.ids, counts.starts, idf, sublinear, squares)
+        values = sums.weigh(counts.times, counts.ids, counts.starts, idf, sublinear, squares)
         rows.append(Rows(counts.starts, counts.ids, values, counts.width))
     for block in rows:
-        kernels.scale(block.values, block.starts, squares, length)
+        sums.scale(block.values, block.starts, squares, length)
     return rows

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from classifier import kernels
+from classifier import sums
 from classifier.parts import Array, Part
 
 __all__ = ["REASONS", "no_reasons", "strongest", "strongest_few"]
@@ -85,7 +85,7 @@ def _strongest(parts: list[Part], label: NDArray[np.int64], runner_up: NDArray[n
     for number, part in enumerate(parts):
         rows = part.rows
         entries = rows.starts, rows.ids, rows.values, part.weights
-        kernels.rank_reasons[kind](*entries, label, runner_up, number, *found)
+        sums.rank_reasons[kind](*entries, label, runner_up, number, *found)
     return found
 
 

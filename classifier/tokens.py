@@ -93,8 +93,9 @@ def encode(texts: Values, rule: TokenRule, lookup: StringLookup, *, keep_unknown
     unknown_ids = np.full(len(ids), -1, dtype=np.int32)
     unknown_ids[ids < 0] = places
     whole = data.tobytes()
-    words = [whole[begin:stop] for begin, stop in zip(begins[firsts].tolist(), stops[firsts].tolist(), strict=True)]
-    return Encoded(ids, starts, unknown_ids, pl.Series(words, dtype=pl.Binary).cast(pl.String))
+    places_in_data = zip(begins[firsts].tolist(), stops[firsts].tolist(), strict=True)
+    words = [whole[begin:stop].decode() for begin, stop in places_in_data]
+    return Encoded(ids, starts, unknown_ids, pl.Series(words, dtype=pl.String))
 
 
 def _encode_by_pattern(texts: pl.Series, rule: TokenRule, lookup: StringLookup, *, keep_unknown: bool) -> Encoded:

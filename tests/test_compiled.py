@@ -22,9 +22,9 @@ import tempfile
 def refused(*_, **__):
     raise OSError("read-only")
 tempfile.TemporaryFile = refused  # by which Numba finds out whether it may write
-from classifier import kernels
-functions = [one for one in vars(kernels).values() if hasattr(one, "py_func")]
-functions += [*kernels.add_product.values(), *kernels.rank_reasons.values()]
+from classifier import kernels, sums
+functions = [one for module in (kernels, sums) for one in vars(module).values() if hasattr(one, "py_func")]
+functions += [*sums.add_product.values(), *sums.rank_reasons.values()]
 assert len(functions) > 10
 missed = [one.py_func.__name__ for one in functions if not sum(one.stats.cache_hits.values())]
 print(missed, {one.stats.cache_path for one in functions})
@@ -67,7 +67,7 @@ def test_what_was_compiled_at_install_is_loaded_also_where_nothing_can_be_writte
 
 
 def test_installing_compiles() -> None:
-    assert "import classifier.kernels" in (PROJECT / "scripts" / "install").read_text()
+    assert "import classifier.kernels, classifier.sums" in (PROJECT / "scripts" / "install").read_text()
 
 
 def test_the_library_of_an_image_is_asked_with_the_right_arrays_alone(monkeypatch: pytest.MonkeyPatch) -> None:
