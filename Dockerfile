@@ -32,7 +32,8 @@ RUN apt-get update -qq \
 # --- The compiled loops, as a library. Debian's headers are for a base whose Python is Debian's.
 FROM builder AS kernels
 COPY requirements/api.txt requirements/image.txt requirements/
-RUN DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ python3-dev >/dev/null \
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ python3-dev >/dev/null \
  && /opt/uv/bin/uv pip sync --quiet --python /opt/aisle/bin/python --require-hashes requirements/api.txt requirements/image.txt
 COPY . .
 RUN PYTHONPATH=. /opt/aisle/bin/python deploy/docker/build_kernels

@@ -267,9 +267,10 @@ def _spare_the_collector() -> None:
 
 def _loaded(record: ModelRecord) -> Model:
     model = load(record.folder)
-    # Builds what is built on first use, and proves that the model answers before anybody depends on it.
+    # Builds what is built on first use, for words that it does not know too, and proves that the model answers before
+    # anybody depends on it.
     probe = Champion(record, model, pl.DataFrame(), {})
-    product = dict.fromkeys(model.spec.text_fields, "a first product")
+    product = dict.fromkeys(model.spec.text_fields, "a first product zxqjzx")
     for count in (1, FEW + 1):
         probe.answer([product] * count)
     return model

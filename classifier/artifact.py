@@ -30,7 +30,9 @@ import polars as pl
 from catalogs.spec import CatalogSpec
 from classifier.calibration import Calibration, Curve
 from classifier.card import render_card
+from classifier.fields import FieldVectoriser
 from classifier.model import Model, vectoriser_of
+from classifier.parts import Array
 from classifier.recipes import Recipe
 from classifier.tree import Tree
 from core.errors import ArtifactDamaged, ModelError
@@ -281,13 +283,13 @@ def _read(folder: Path, content: dict[str, Any], digest: str) -> Model:
     spec = CatalogSpec.model_validate(content["catalog"])
     recipe = Recipe.model_validate(content["recipe"])
     vectoriser = vectoriser_of(spec, recipe)
+    intercept = np.load(folder / "intercept.npy")
     for field in vectoriser.fields:
         own = folder / "fields" / field.name
         tables = {path.stem: pl.read_parquet(path) for path in own.glob("*.parquet")}
         arrays = {path.stem: np.asarray(np.load(path, mmap_mode="r")) for path in own.glob("*.npy")}
         field.restore(tables, arrays, content["rows"])
-        if strange := {name: own.shape for name, own in arrays.items() if own.shape[1] != len(content["labels"])}:
-            raise ValueError(f"{field.name} has weights of {strange} for {len(content['labels'])} labels")
+        _check_weights(field, intercept, len(content["labels"]))
     curves = pl.read_parquet(folder / "calibration.parquet").partition_by("level", maintain_order=True)
     calibration = Calibration(
         Tree(content["labels"]),
@@ -299,13 +301,24 @@ def _read(folder: Path, content: dict[str, Any], digest: str) -> Model:
         recipe=recipe,
         paths=content["labels"],
         vectoriser=vectoriser,
-        intercept=np.load(folder / "intercept.npy"),
+        intercept=intercept,
         calibration=calibration,
         thresholds=pl.read_parquet(folder / "thresholds.parquet"),
         rows=content["rows"],
         out_of_fold=content["out_of_fold"],
         digest=digest,
     )
+
+
+def _check_weights(field: FieldVectoriser, intercept: Array, labels: int) -> None:
+    """That there is a weight for each token and label: the compiled loops take it for granted."""
+    if intercept.shape != (labels,):
+        raise ValueError(f"the intercept has the shape {intercept.shape} for {labels} labels")
+    for (name, own), width in zip(field.arrays().items(), field.widths, strict=True):
+        if own.shape != (width, labels) or own.dtype != intercept.dtype:
+            raise ValueError(
+                f"{name} of {field.name} is {own.shape}, {own.dtype}, for {width} tokens and {labels} labels"
+            )
 
 
 def _check_file(folder: Path, name: str, expected: str) -> None:

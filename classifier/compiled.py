@@ -5,7 +5,6 @@ An image carries them as a library instead (deploy/docker/build_kernels), and le
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,8 +76,12 @@ def compiled(function: _Function, floats: str = "float32") -> _Function:
     library = _library()
     if library is not None:
         return _checked(function, getattr(library, library_name(function, floats)), hints, floats)
+    import numba
+
     given = _numba_type(hints.pop("return"), floats)
-    dispatcher = _numba().njit(nogil=True)(function)
+    dispatcher: Any = numba.njit(nogil=True)(function)
+    if dispatcher is function:
+        raise ImportError("NUMBA_DISABLE_JIT is set: without compiling, a product would take minutes. Unset it.")
     with suppress(RuntimeError):  # there is no place to keep it
         dispatcher._cache = _cache_class()(function)  # noqa: SLF001 — enable_caching() would set Numba's own
     dispatcher.compile(given(*(_numba_type(hint, floats) for hint in hints.values())))
@@ -102,13 +105,15 @@ def _library() -> Any:
 def _checked(function: _Function, built: Callable[..., Any], hints: dict[str, Any], floats: str) -> _Function:
     """A function of the library, which itself would take any array for one of the right type."""
     kinds = [get_args(hint)[1] if get_origin(hint) is Annotated else None for hint in hints.values()]
-    wanted = [(at, np.dtype(kind.holds or floats), kind.dimensions) for at, kind in enumerate(kinds[:-1]) if kind]
+    wanted = [(at, np.dtype(kind.holds or floats), kind) for at, kind in enumerate(kinds[:-1]) if kind]
 
     @wraps(function)
     def call(*arguments: Any) -> Any:
-        for place, dtype, dimensions in wanted:
+        for place, dtype, kind in wanted:
             array = arguments[place]
-            if array.dtype != dtype or array.ndim != dimensions or not array.flags.c_contiguous:
+            flags = array.flags
+            fits = flags.c_contiguous and flags.aligned and (kind.only_read or flags.writeable)
+            if not fits or array.dtype != dtype or array.ndim != kind.dimensions:
                 raise TypeError(f"argument {place} of {function.__name__}: {array.dtype}, {array.ndim}d, not {dtype}")
         return built(*arguments)
 
@@ -116,7 +121,9 @@ def _checked(function: _Function, built: Callable[..., Any], hints: dict[str, An
 
 
 def _numba_type(hint: Any, floats: str) -> Any:
-    types = _numba().types
+    import numba
+
+    types = numba.types
     if get_origin(hint) is tuple:
         return types.Tuple(tuple(_numba_type(one, floats) for one in get_args(hint)))
     if get_origin(hint) is Annotated:
@@ -127,26 +134,19 @@ def _numba_type(hint: Any, floats: str) -> Any:
 
 
 @lru_cache
-def _numba() -> Any:
-    import numba
-
-    # For any processor of this kind: what one machine keeps, another can load, as images and shared folders do; and no
-    # machine adds up in another way.
-    if "NUMBA_CPU_NAME" not in os.environ:
-        numba.config.CPU_NAME = "generic"  # type: ignore[attr-defined]
-    return numba
-
-
-@lru_cache
 def _cache_class() -> Any:
     from numba.core import caching
 
     class BesideSource(caching.InTreeCacheLocator):
-        """__pycache__ of the source, also where it can only be read: then whoever installed the code has filled it."""
+        """__pycache__ of the source, also where it can only be read and whoever installed the code has filled it."""
 
         def ensure_cache_path(self) -> None:
-            if not any(Path(self.get_cache_path()).glob("*.nbi")):
+            try:
                 super().ensure_cache_path()
+            except OSError:
+                stamp = self.get_source_stamp()
+                if not any(stamp in index.read_bytes() for index in Path(self.get_cache_path()).glob("*.nbi")):
+                    raise
 
     class Kept(caching.CompileResultCacheImpl):
         _locator_classes = (caching.UserProvidedCacheLocator, BesideSource, caching.UserWideCacheLocator)

@@ -46,7 +46,7 @@ class StringLookup:
         return len(self.strings)
 
     def ids(self, strings: Values) -> NDArray[np.int32]:
-        """Position of each string, -1 where it is unknown."""
+        """Position of each string, -1 where it is unknown; those to pass over come after all others."""
         return kernels.find_all(self.table, self.shift, self._hashed(strings))
 
     def _hashed(self, strings: Values) -> NDArray[np.int64]:

@@ -92,5 +92,12 @@ class NumberField(FieldVectoriser):
 def _numbers(values: Values) -> NDArray[np.float64]:
     """Values as numbers; what is none is NaN."""
     if not isinstance(values, pl.Series):
-        return np.array([float(value) if isinstance(value, int | float) else math.nan for value in values])
+        return np.array([_number(value) for value in values], dtype=np.float64)
     return values.cast(pl.Float64, strict=False).fill_null(math.nan).to_numpy()
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # beyond all floats: Polars has no such integer either
+        return math.nan

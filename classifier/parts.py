@@ -6,6 +6,7 @@ rows here are plain arrays.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -30,6 +31,9 @@ __all__ = [
     "weigh",
     "weighted",
 ]
+
+# Drawn in each process: else a text could be made of words whose ids share a slot, and take the square of their number.
+_FACTOR = np.uint64(secrets.randbits(64) | 1)
 
 # float32 everywhere but in the prototypes, whose last digits need float64.
 Array: TypeAlias = NDArray[np.floating]
@@ -147,7 +151,7 @@ def _add_product(rows: Rows, weights: Array, scores: Array) -> None:
 
 def count_ids(ids: NDArray[np.int32], starts: NDArray[np.int64], width: int) -> Counts:
     """Occurrences of each id in each row; ids of -1 do not count."""
-    found, times, begins = sums.count(ids, starts)
+    found, times, begins = sums.count(ids, starts, _FACTOR)
     return Counts(begins, found, times, width)
 
 

@@ -11,7 +11,6 @@ from classifier.compiled import Best, Float64s, Floats, Int32s, Int64s, Table, V
 
 __all__ = ["add_product", "count", "rank_reasons", "scale", "weigh"]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: Fibonacci hashing (Knuth, volume 3, 6.4)
 _KEY_BITS = 64
 _FREE = -1
 _SMALLEST = 12
@@ -19,10 +18,11 @@ _SMALLEST = 12
 
 
 @compiled
-def count(ids: Int32s, starts: Int64s) -> tuple[Int32s, Int32s, Int64s]:
+def count(ids: Int32s, starts: Int64s, factor: np.uint64) -> tuple[Int32s, Int32s, Int64s]:
     """Distinct ids of each row, as they first come, those below 0 passed over; how often each occurs; where rows begin.
 
-    Each row has a small hash table of its own, which stays in the processor's nearest memory.
+    Each row has a small hash table of its own, which stays in the processor's nearest memory. `factor`, an odd number
+    that nobody knows, decides which ids share a slot.
     """
     found = np.empty(len(ids), np.int32)
     times = np.empty(len(ids), np.int32)
@@ -43,7 +43,7 @@ def count(ids: Int32s, starts: Int64s) -> tuple[Int32s, Int32s, Int64s]:
             token = ids[at]
             if token < 0:
                 continue
-            slot = np.int64((np.uint64(token) * _GOLDEN) >> shift)
+            slot = np.int64((np.uint64(token) * factor) >> shift)
             while slots[slot] != _FREE and found[first + slots[slot]] != token:
                 slot = (slot + 1) & last
             if slots[slot] == _FREE:

@@ -192,8 +192,9 @@ def _learn_grams(current: list[NDArray[np.int32]], parts: list[Encoded], n: int,
 
     pending = [pl.DataFrame(schema={"key": pl.Int64, "rows": pl.Int64})]
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="grams") as pool:
-        for table in pool.map(of_batch, zip(current, parts, strict=True)):
-            pending.append(table)
+        every = list(zip(current, parts, strict=True))
+        for few in batches(len(every), os.cpu_count() or 1):  # all at once would be held all at once
+            pending += pool.map(of_batch, every[few])
             if sum(table.height for table in pending) > _PENDING_GRAMS:
                 pending = [_summed(pending)]
     return _summed(pending).filter(pl.col("rows") >= min_rows)

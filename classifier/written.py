@@ -36,7 +36,7 @@ def written(texts: Values, *, lowercase: bool = False) -> Written:
         pieces = texts.fill_null("").cast(pl.Binary).to_list()
     else:
         named = ["" if text is None else str(text) for text in texts]
-        pieces = [(lowered(text) if lowercase else text).encode() for text in named]
+        pieces = [(lowered(text) if lowercase else text).encode(errors="replace") for text in named]
     lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
     return Written(np.frombuffer(bytearray().join(pieces), dtype=np.uint8), lengths.cumsum())
 

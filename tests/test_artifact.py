@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +157,25 @@ def test_a_manifest_that_does_not_fit_its_files_is_refused(copy: Path) -> None:
         load(copy)
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("intercept", lambda own: own[:-1]),
+        ("fields/title/word_weights", lambda own: own[:-1]),
+        ("fields/title/gram2_weights", lambda own: own[:, :-1]),
+        ("fields/title/subword_weights", lambda own: own.astype(np.float64)),
+    ],
+)
+def test_weights_that_do_not_fit_their_tokens_are_refused(copy: Path, name: str, change: Callable) -> None:
+    """Also where the manifest says that they belong there: the compiled loops would read beyond them."""
+    path = copy / f"{name}.npy"
+    np.save(path, change(np.load(path)))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    rewrite(copy, files=manifest(copy)["files"] | {f"{name}.npy": digest})
+    with pytest.raises(ArtifactDamaged, match="do not fit"):
+        load(copy)
+
+
 def test_a_file_outside_the_folder_is_refused(copy: Path) -> None:
     (copy.parent / "other").write_text("x")
     rewrite(copy, files=manifest(copy)["files"] | {"../other": "0"})
@@ -163,8 +184,6 @@ def test_a_file_outside_the_folder_is_refused(copy: Path) -> None:
 
 
 def test_a_type_that_is_not_expected_is_refused_before_it_is_built(copy: Path) -> None:
-    import hashlib
-
     import skops.io
     from sklearn.preprocessing import FunctionTransformer
 

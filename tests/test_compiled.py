@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -33,6 +34,7 @@ print(missed, {one.stats.cache_path for one in functions})
 ASK = """
 import sys
 import numpy as np, polars as pl
+from classifier import kernels
 from classifier.parts import Part, WordNames, count_ids, weigh, weighted
 from classifier.reasons import strongest_few
 from classifier.subwords import gram_keys
@@ -55,19 +57,30 @@ for floats in (np.float32, np.float64):
 said += [one.tolist() for one in gram_keys(pl.Series(["red", "ñ👗"]), 3, 4)]
 print("numba" in sys.modules)
 print(said)
+# Other threads go on while a long text is read.
+import threading, time
+data = np.zeros(300_000_000, np.uint8)
+ticks, done = [], threading.Event()
+def tick():
+    while not done.wait(0.005):
+        ticks.append(1)
+thread = threading.Thread(target=tick)
+thread.start()
+time.sleep(0.05)
+before = len(ticks)
+kernels.hashes(data, np.array([len(data)]), np.uint64(1), np.uint64(3))
+print(len(ticks) - before > 3)
+done.set()
 """
 
 
 def test_what_was_compiled_at_install_is_loaded_also_where_nothing_can_be_written() -> None:
     """As in an image whose files belong to someone else."""
+    subprocess.run([sys.executable, "-c", "import classifier.sums"], cwd=PROJECT, check=True)  # if nobody installed it
+    subprocess.run([sys.executable, "-c", "import classifier.kernels"], cwd=PROJECT, check=True)
     command = [sys.executable, "-c", LOAD]
-    for _ in range(2):  # the first one compiles, where this is a fresh checkout that was not installed
-        found = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=True).stdout
+    found = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=True).stdout
     assert found.split() == ["[]", f"{{'{PROJECT / 'classifier' / '__pycache__'}'}}"]
-
-
-def test_installing_compiles() -> None:
-    assert "import classifier.kernels, classifier.sums" in (PROJECT / "scripts" / "install").read_text()
 
 
 def test_the_library_of_an_image_is_asked_with_the_right_arrays_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +98,9 @@ def test_the_library_of_an_image_is_asked_with_the_right_arrays_alone(monkeypatc
             function(*wrong)
     with pytest.raises(TypeError, match="argument 0 of total"):
         function(values[::2], places)
+    values.setflags(write=False)
+    with pytest.raises(TypeError, match="argument 0 of total"):
+        function(values, places)
 
 
 @pytest.mark.skipif(
@@ -106,6 +122,32 @@ def test_the_library_of_an_image_gives_what_is_compiled_here(tmp_path: Path) -> 
     (numba, built), (here, not_built) = (answer.split(b"\n", 1) for answer in answers)
     assert (numba, here) == (b"False", b"True")
     assert built == not_built
+    assert built.endswith(b"True\n"), "it keeps other threads waiting"
+
+
+def test_without_compiling_it_says_so() -> None:
+    command = [sys.executable, "-c", "import classifier.kernels"]
+    without = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    result = subprocess.run(command, cwd=PROJECT, env=without, capture_output=True, text=True, check=False)
+    assert "NUMBA_DISABLE_JIT is set" in result.stderr
+
+
+def test_a_folder_that_can_only_be_read_is_taken_for_what_it_was_filled_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "doubling.py"
+    source.write_text("def double(number: int) -> int:\n    return 2 * number\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    function = importlib.import_module("doubling").double
+    compiled(function)
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("read-only")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    assert sum(compiled(function).stats.cache_hits.values()) == 1
+    source.write_text(source.read_text() + "# another\n")
+    assert compiled(function).stats.cache_path != str(tmp_path / "__pycache__")
 
 
 def test_it_compiles_where_there_is_no_place_to_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:

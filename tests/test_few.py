@@ -68,3 +68,11 @@ def test_an_integer_falls_into_the_bin_of_the_float_that_it_is_in_bulk() -> None
     (few,) = field.parts([given])
     (bulk,) = field.parts(pl.Series([given]))
     assert few.rows.ids.tolist() == bulk.rows.ids.tolist() == [1]
+
+
+def test_what_no_float_holds_has_no_bin() -> None:
+    field = NumberField("price", 1.0, 2)
+    field.fit(pl.Series([0.0, 1.0]))
+    field.weigh([np.zeros((len(field.edges) + 1, LABELS), dtype=np.float32)])
+    (few,) = field.parts([10**400, 1.0])
+    assert few.rows.starts.tolist() == [0, 0, 1]
