@@ -1,4 +1,4 @@
-"""Answers to products, in order: plain rows where they are few, a frame where they are many, the same JSON of both."""
+"""Answers to products, in order, and their JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import polars as pl
 
 __all__ = ["COLUMNS", "Answers"]
 
@@ -36,7 +35,7 @@ class Answers:
         rows: one a product, with COLUMNS.
     """
 
-    rows: list[dict[str, Any]] | pl.DataFrame
+    rows: list[dict[str, Any]]
 
     def __len__(self) -> int:
         """Products that were answered."""
@@ -44,26 +43,18 @@ class Answers:
 
     def column(self, name: str) -> list[Any]:
         """One value of each answer."""
-        if isinstance(self.rows, pl.DataFrame):
-            return self.rows[name].to_list()
         return [row[name] for row in self.rows]
 
     def part(self, start: int, count: int) -> Answers:
         """Some consecutive answers."""
-        rows = self.rows
-        return Answers(rows.slice(start, count) if isinstance(rows, pl.DataFrame) else rows[start : start + count])
+        return Answers(self.rows[start : start + count])
 
     def json(self) -> bytes:
         """A JSON array of objects."""
-        if isinstance(self.rows, pl.DataFrame):
-            return self.rows.select(COLUMNS).write_json().encode()
         return orjson.dumps(self.rows)
 
     def json_lines(self, numbers: Sequence[int]) -> list[bytes]:
         """One JSON object a line, each with its `line`."""
-        if isinstance(self.rows, pl.DataFrame):
-            numbered = self.rows.select(pl.Series("line", numbers, dtype=pl.Int64), *COLUMNS)
-            return numbered.write_ndjson().encode().splitlines(keepends=True)
         option = orjson.OPT_APPEND_NEWLINE
         return [
             orjson.dumps({"line": number, **row}, option=option) for number, row in zip(numbers, self.rows, strict=True)

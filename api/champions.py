@@ -16,30 +16,26 @@ import polars as pl
 import structlog
 
 from api import metrics
-from api.answers import Answers
+from api.answers import COLUMNS, Answers
 from api.problems import Refusal, of_error
 from catalogs import registry as catalog_registry
-from catalogs.normalise import normalise_records
-from catalogs.records import product_of
+from catalogs.product import PRODUCT_ID
+from catalogs.records import asked_of
 from catalogs.spec import CatalogSpec
 from classifier.artifact import load
 from classifier.model import Model
 from core.errors import AisleError, ArtifactDamaged, NoChampion, did_you_mean
 from warehouse.home import Home
 from warehouse.mirror import refresh
-from warehouse.policy import ASKED, SHOWN, decide_by, published_policy, shown, thresholds_of
+from warehouse.policy import ASKED, SHOWN, published_policy, shown, thresholds_of
 from warehouse.registry import ModelRecord, published_champion
 
-__all__ = ["FEW", "Champion", "Champions"]
+__all__ = ["Champion", "Champions"]
 
 log = structlog.get_logger("aisle.api")
 
-
 BUCKET_S = 5.0
 """Seconds between looks into a bucket, by all workers on a machine that share a copy of it: each look is paid for."""
-
-FEW = 64
-"""Up to here a product at a time is quicker than a frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,29 +72,20 @@ class Champion:
             products: JSON objects, keyed as the rows of a source.
             reasons: whether to explain.
         """
-        if len(products) > FEW:
-            frame = normalise_records(products, self.spec, digests=False)
-            answers = self.model.predict(frame, reasons=reasons, threads=1)
-            decided = decide_by(answers, self.limits)
-            versions = pl.Series("model_version", [self.record.version] * len(products))
-            kept = answers.drop("label", "label_path", "confidence")
-            return Answers(kept.hstack([frame["product_id"], *decided, versions]))
-        rows = [product_of(product, self.spec, digests=False) for product in products]
-        said_rows = self.model.predict_rows(rows, reasons=reasons)
-        return Answers([self._answer(row["product_id"], one) for row, one in zip(rows, said_rows, strict=True)])
-
-    def _answer(self, product_id: str | None, said: dict[str, Any]) -> dict[str, Any]:
-        label, path, confidence, levels = (said[name] for name in ASKED)
-        decided = shown(label, path, confidence, levels, self.limits.get(label, ()))
-        return {
-            "product_id": product_id,
-            **dict(zip(SHOWN, decided, strict=True)),
-            "confidence_path": said["confidence_path"],
-            "runner_up": said["runner_up"],
-            "runner_up_confidence": said["runner_up_confidence"],
-            "reasons": said["reasons"],
-            "model_version": self.record.version,
-        }
+        asked = asked_of(products, self.spec)
+        said = self.model.predict_values(asked, len(products), reasons=reasons)
+        limits_of = self.limits.get
+        decided = [
+            (product_id, *shown(label, path, confidence, levels, limits_of(label, ())))
+            for product_id, label, path, confidence, levels in zip(
+                asked[PRODUCT_ID], *(said[name] for name in ASKED), strict=True
+            )
+        ]
+        beside = zip(*(said[name] for name in COLUMNS if name in said and name not in SHOWN), strict=True)
+        version = (self.record.version,)
+        return Answers(
+            [dict(zip(COLUMNS, own + more + version, strict=True)) for own, more in zip(decided, beside, strict=True)]
+        )
 
 
 @dataclass(frozen=True)
@@ -270,9 +257,7 @@ def _loaded(record: ModelRecord) -> Model:
     # Builds what is built on first use, for words that it does not know too, and proves that the model answers before
     # anybody depends on it.
     probe = Champion(record, model, pl.DataFrame(), {})
-    product = dict.fromkeys(model.spec.text_fields, "a first product zxqjzx")
-    for count in (1, FEW + 1):
-        probe.answer([product] * count)
+    probe.answer([dict.fromkeys(model.spec.text_fields, "a first product zxqjzx")])
     return model
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from collections import Counter as Counts
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -80,21 +82,27 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 def requested(route: str, method: str, status: int, seconds: float) -> None:
     """Count an answered request. Methods that no route has count as one: clients may make up any number of them."""
-    REQUESTS.labels(route, method if method in _METHODS else "other", str(status)).inc()
-    SECONDS.labels(route).observe(seconds)
+    _of(REQUESTS, route, method if method in _METHODS else "other", str(status)).inc()
+    _of(SECONDS, route).observe(seconds)
     if status >= 400:
         ERRORS.labels(route, str(status)).inc()
 
 
 def answered(catalog: str, answers: Answers) -> None:
     """Count answered products."""
-    PRODUCTS.labels(catalog).inc(len(answers))
+    _of(PRODUCTS, catalog).inc(len(answers))
     for metric, column in ((LABELS, "label"), (DECISIONS, "decision")):
         for value, count in Counts(answers.column(column)).items():
-            metric.labels(catalog, value).inc(count)
-    observe = CONFIDENCE.labels(catalog).observe
+            _of(metric, catalog, value).inc(count)
+    observe = _of(CONFIDENCE, catalog).observe
     for confidence in answers.column("confidence"):
         observe(confidence)
+
+
+@lru_cache(maxsize=10_000)
+def _of(metric: Any, *labels: str) -> Any:
+    """The metric of these labels, which prometheus_client itself looks for under a lock."""
+    return metric.labels(*labels)
 
 
 def champion_changed(catalog: str, old: ModelRecord | None, new: ModelRecord) -> None:

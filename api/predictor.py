@@ -15,13 +15,15 @@ from typing import Any
 
 from api import metrics
 from api.answers import Answers
-from api.champions import FEW, Champion
+from api.champions import Champion
 from api.problems import Refusal
 
-__all__ = ["Predictor"]
+__all__ = ["FEW", "Predictor"]
 
 Products = Sequence[dict[str, Any]]
 
+FEW = 64
+"""Up to so many products a request are answered with those of others."""
 INLINE_CHARS = 50_000
 """Up to so much text in few products is worked on at once: handing it to a thread would cost more."""
 

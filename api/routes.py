@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
 from api import ndjson
 from api.bodies import JsonRequest, content_type
@@ -26,18 +26,13 @@ __all__ = ["router"]
 class PlainRoute(APIRoute):
     """A route that has FastAPI read its query where there is one: its machinery runs also for none."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers a request."""
-        with_query = super().get_route_handler()
-        endpoint = self.endpoint
-
-        async def handle(request: Request) -> Response:
-            if request.scope["query_string"]:
-                return await with_query(request)
-            answer: Response = await endpoint(request, **request.path_params)
-            return answer
-
-        return handle
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request. What is raised becomes an answer further out, as it does for all routes."""
+        if scope["query_string"] or scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        answer: Response = await self.endpoint(Request(scope, receive, send), **scope["path_params"])
+        await answer(scope, receive, send)
 
 
 router = APIRouter(route_class=PlainRoute, prefix="/v1/catalogs", tags=["catalogues"])

@@ -17,6 +17,7 @@ _ACCEPTS: dict[str, tuple[frozenset[type], bool, str]] = {
     "number": (frozenset({str, int, float, bool}), False, "a number, or text like $12.99"),
     "id": (frozenset({str, int}), False, "text"),
 }
+_TEXT_ALONE = frozenset({str})
 
 
 def product_problems(
@@ -41,11 +42,11 @@ def product_problems(
             continue
         types, lists, words = _ACCEPTS[kind]
         if type(value) is list and lists:
-            wrong = next((i for i, entry in enumerate(value) if type(entry) is not str), None)
-            if wrong is not None:
+            if not set(map(type, value)) <= _TEXT_ALONE:
+                wrong = next(i for i, entry in enumerate(value) if type(entry) is not str)
                 found.append(((key, wrong), "must be text"))
                 continue
-            chars = sum(len(entry) for entry in value)
+            chars = sum(map(len, value))
         elif type(value) in types:
             chars = len(value) if type(value) is str else 0
         else:

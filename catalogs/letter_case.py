@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import polars as pl
 
-__all__ = ["LATIN", "lowered"]
+__all__ = ["LATIN", "lowered", "lowered_texts"]
 
 # Below U+0250, on the dashes, quotes, bullets and currency signs of shops, and on what stands for a broken character,
 # Python and Rust agree on lower case and on what is a letter, character by character (a test goes through all of them).
@@ -16,7 +17,15 @@ LATIN = re.compile("[\x00-\u024f\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2122\uf
 
 def lowered(text: str) -> str:
     """What `str.to_lowercase` of Polars gives, without starting Polars if possible."""
-    found = text.lower()
-    if LATIN.fullmatch(found):
-        return found
-    return str(pl.select(pl.lit(text).str.to_lowercase()).item())
+    return lowered_texts([text])[0]
+
+
+def lowered_texts(texts: Sequence[str]) -> list[str]:
+    """`lowered` of each text: Polars is started once for all that need it."""
+    found = [text.lower() for text in texts]
+    others = [at for at, text in enumerate(found) if not (text.isascii() or LATIN.fullmatch(text))]
+    if others:
+        by_polars = pl.Series([texts[at] for at in others], dtype=pl.String).str.to_lowercase()
+        for at, text in zip(others, by_polars.to_list(), strict=True):
+            found[at] = text
+    return found

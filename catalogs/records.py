@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from catalogs.digests import add_digests, add_product_id
@@ -19,7 +19,7 @@ from catalogs.values import as_texts, encodable
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec, FieldSpec
 
-__all__ = ["CONTROL", "product_of"]
+__all__ = ["CONTROL", "asked_of", "product_of"]
 
 # C0 and C1 control characters but tab, line feed and carriage return.
 CONTROL = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]"
@@ -34,12 +34,11 @@ def product_of(record: Mapping[str, Any], spec: CatalogSpec, *, digests: bool = 
         spec: the catalogue.
         digests: whether it is to have them; a product that is only asked about needs none.
     """
-    keep = {column: _token(_text(record.get(column))) for column in spec.keep}
     product: dict[str, Any] = {
-        PRODUCT_ID: None if spec.id is None else _token(_text(record.get(spec.id))),
+        PRODUCT_ID: None if spec.id is None else _token(record.get(spec.id)),
         KNOWN_PATH: _known_path(record, spec),
-        **{field.name: _value(record, field, spec) for field in spec.fields},
-        **keep,
+        **{field.name: _values([record], field, spec)[0] for field in spec.fields},
+        **{column: _token(record.get(column)) for column in spec.keep},
     }
     if digests:
         add_digests(product, spec)
@@ -48,19 +47,49 @@ def product_of(record: Mapping[str, Any], spec: CatalogSpec, *, digests: bool = 
     return product
 
 
-def _value(record: Mapping[str, Any], field: FieldSpec, spec: CatalogSpec) -> Any:
-    given = as_texts(record.get(field.column))
-    if given is None and field.name not in spec.source_columns:
-        given = as_texts(record.get(field.name))
-    if field.kind == "ids":
-        return _tokens(given) or None
-    text = _text(given)
-    if field.kind == "number":
-        return None if text is None else number(_clean(text, escaped=False), spec.source.decimal)
-    if field.kind == "keyword":
-        return _token(text, escaped=field.html)
-    clean = None if text is None else _clean(text, escaped=field.html)
+def asked_of(records: Sequence[Mapping[str, Any]], spec: CatalogSpec) -> dict[str, list[Any]]:
+    """What a model reads of products, and their ids: the values of `product_of`, column by column.
+
+    Args:
+        records: parsed JSON objects.
+        spec: the catalogue.
+    """
+    columns = {field.name: _values(records, field, spec) for field in spec.fields}
+    if spec.id is not None:
+        return {PRODUCT_ID: [_token(record.get(spec.id)) for record in records], **columns}
+    products = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    for product in products:
+        add_product_id(product, spec)
+    return {PRODUCT_ID: [product[PRODUCT_ID] for product in products], **columns}
+
+
+def _values(records: Sequence[Mapping[str, Any]], field: FieldSpec, spec: CatalogSpec) -> list[Any]:
+    """A field's value in each record."""
+    given = [record.get(field.column) for record in records]
+    if field.name not in spec.source_columns:
+        given = [
+            record.get(field.name) if as_texts(value) is None else value
+            for record, value in zip(records, given, strict=True)
+        ]
+    value_of = _VALUE_OF[field.kind]
+    return [None if value is None else value_of(value, field.html, spec.source.decimal) for value in given]
+
+
+def _written(value: Any, escaped: bool, _: str) -> str | None:
+    clean = _clean(_text(value), escaped=escaped)
     return clean if clean and not clean.isspace() else None
+
+
+def _number(value: Any, _: bool, decimal: str) -> float | None:
+    return number(_clean(_text(value), escaped=False), decimal)
+
+
+_VALUE_OF: dict[str, Callable[[Any, bool, str], Any]] = {
+    "text": _written,
+    "keyword": lambda value, escaped, _: _token(value, escaped=escaped),
+    "ids": lambda value, _, __: _tokens(value) or None,
+    "number": _number,
+}
 
 
 def _known_path(record: Mapping[str, Any], spec: CatalogSpec) -> list[str] | None:
@@ -70,7 +99,7 @@ def _known_path(record: Mapping[str, Any], spec: CatalogSpec) -> list[str] | Non
         path = _tokens(record.get(label.list_column), escaped=label.html)[: len(spec.levels)]
     else:
         for column in label.source_columns:
-            level = _token(_text(record.get(column)), escaped=label.html)
+            level = _token(record.get(column), escaped=label.html)
             if level is None:
                 break
             path.append(level)
@@ -81,22 +110,31 @@ def _known_path(record: Mapping[str, Any], spec: CatalogSpec) -> list[str] | Non
 
 def _text(value: Any) -> str | None:
     """A value as text: the entries of a list joined by spaces."""
+    if type(value) is str:
+        return encodable(value)
     texts = as_texts(value)
     if not texts:
         return None
-    return encodable(texts[0] if len(texts) == 1 else " ".join(text for text in texts if text))
+    return encodable(texts[0] if len(texts) == 1 else " ".join(filter(None, texts)))
 
 
-def _clean(text: str, *, escaped: bool) -> str:
+def _clean(text: str | None, *, escaped: bool) -> str | None:
+    if text is None:
+        return None
     if escaped and "&" in text:
         text = html.unescape(text)
-    return _CONTROL.sub(" ", text)
+    # What can be printed has no control character, and is quicker seen to.
+    return text if text.isprintable() else _CONTROL.sub(" ", text)
 
 
-def _token(text: str | None, *, escaped: bool = False) -> str | None:
-    return None if text is None else _clean(text, escaped=escaped).strip() or None
+def _token(value: Any, *, escaped: bool = False) -> str | None:
+    clean = _clean(_text(value), escaped=escaped)
+    return clean.strip() or None if clean else None
 
 
 def _tokens(value: Any, *, escaped: bool = False) -> list[str]:
-    texts: Sequence[str] = as_texts(value) or ()
-    return [token for text in texts if (token := _token(encodable(text), escaped=escaped)) is not None]
+    texts = as_texts(value) or []
+    every = "".join(texts)
+    if every.isascii() and every.isprintable() and not (escaped and "&" in every):  # as ids mostly are
+        return [stripped for text in texts if (stripped := text.strip())]
+    return [token for text in texts if (token := _token(text, escaped=escaped)) is not None]

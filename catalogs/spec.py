@@ -262,7 +262,7 @@ class CatalogSpec(Part):
         ids = [] if self.id is None else [("id", self.id, self.id)]
         return [*ids, *((field.kind, field.column, field.name) for field in self.fields)]
 
-    @property
+    @cached_property
     def text_fields(self) -> list[str]:
         """Names of the fields of kind text."""
         return [field.name for field in self.fields if field.kind == "text"]
@@ -272,7 +272,7 @@ class CatalogSpec(Part):
         """Names of all fields, in order."""
         return [field.name for field in self.fields]
 
-    @property
+    @cached_property
     def source_columns(self) -> list[str]:
         """Every column that is read from a source, each once."""
         columns = [] if self.id is None else [self.id]

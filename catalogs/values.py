@@ -11,6 +11,7 @@ import orjson
 
 __all__ = ["as_text", "as_texts", "encodable"]
 
+_TEXT_ALONE = frozenset({str})
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -45,6 +46,8 @@ def as_texts(value: Any) -> list[str] | None:
     if not isinstance(value, list | tuple):
         text = as_text(value)
         return None if text is None else [text]
+    if set(map(type, value)) <= _TEXT_ALONE:
+        return list(value)
     texts: list[str] = []
     for entry in value:
         if isinstance(entry, str):
@@ -58,7 +61,13 @@ def as_texts(value: Any) -> list[str] | None:
 
 def encodable(text: str) -> str:
     """The text with lone surrogates, which no file can hold, as NUL; that is what Polars' JSON reader makes of them."""
-    return text if text.isascii() else _LONE_SURROGATE.sub("\0", text)
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _LONE_SURROGATE.sub("\0", text)
+    return text
 
 
 def _float_text(value: float) -> str:

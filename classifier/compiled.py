@@ -136,6 +136,7 @@ def _numba_type(hint: Any, floats: str) -> Any:
 @lru_cache
 def _cache_class() -> Any:
     from numba.core import caching
+    from numba.core.runtime.nrt import rtsys
 
     class BesideSource(caching.InTreeCacheLocator):
         """__pycache__ of the source, also where it can only be read and whoever installed the code has filled it."""
@@ -153,6 +154,12 @@ def _cache_class() -> Any:
 
     class Cache(caching.FunctionCache):
         _impl_class = Kept
+
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            """What was kept; without all that Numba reads to compile, which takes longer than the rest."""
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                return self._load_overload(sig, target_context)
 
         def save_overload(self, sig: Any, data: Any) -> None:
             with suppress(OSError):  # it cannot be kept: each process compiles it for itself

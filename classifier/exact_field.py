@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -11,16 +11,18 @@ import polars as pl
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from catalogs.letter_case import lowered
+from catalogs.letter_case import lowered_texts
 from classifier.design import Block
 from classifier.fields import FieldVectoriser, inverse_frequency
 from classifier.lookup import StringLookup
-from classifier.parts import Array, Part, Rows, WordNames, count_ids, weigh
+from classifier.parts import Array, Part, Rows, Tokens, WordNames, weigh
 from classifier.recipes import WordParams
 from classifier.tokens import text_starts
 from classifier.written import Values, is_empty
 
 __all__ = ["ExactField"]
+
+_TEXT_ALONE = frozenset({str})
 
 
 class ExactField(FieldVectoriser):
@@ -102,11 +104,12 @@ class ExactField(FieldVectoriser):
 
     def _tokens(self, values: Values) -> tuple[Values, NDArray[np.int64]]:
         if not isinstance(values, pl.Series):
-            lists = [value if isinstance(value, list) else [value] for value in values]
-            found = [[str(token) for token in own if token is not None] for own in lists]
-            lengths = np.array([len(own) for own in found], dtype=np.int64)
-            named = [lowered(token) if self.fold_case else token for own in found for token in own]
-            return named, text_starts(lengths)
+            lists = [value if isinstance(value, list) else [] if value is None else [value] for value in values]
+            if not set(map(type, itertools.chain.from_iterable(lists))) <= _TEXT_ALONE:
+                lists = [[str(token) for token in own if token is not None] for own in lists]
+            named = list(itertools.chain.from_iterable(lists))
+            lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+            return lowered_texts(named) if self.fold_case else named, text_starts(lengths)
         if isinstance(values.dtype, pl.List):
             dropped = values.list.drop_nulls()
             lengths = dropped.list.len().fill_null(0).cast(pl.Int64).to_numpy()
@@ -118,6 +121,5 @@ class ExactField(FieldVectoriser):
         return (tokens.str.to_lowercase() if self.fold_case else tokens).rename("token"), text_starts(lengths)
 
     def _vectors(self, ids: NDArray[np.int32], starts: NDArray[np.int64]) -> Rows:
-        counts = count_ids(ids, starts, len(self.lookup))
-        (rows,) = weigh([(replace(counts, times=np.ones_like(counts.times)), self.idf)], self.weight)
+        (rows,) = weigh([Tokens(ids, len(self.lookup), self.idf)], starts, self.weight, once=True)
         return rows

@@ -38,12 +38,13 @@ class StringLookup:
         # Tables are also made of words that others send. With one seed for all, words could be chosen that begin at
         # one slot, and making a table of those takes the square of their number.
         self.seed, self.factor = (np.uint64(secrets.randbits(_KEY_BITS) | 1) for _ in range(2))
+        self._strings = len(strings)
         every = pl.concat([strings, pl.Series(sorted(passed_over), dtype=pl.String)])
         self.shift = _shift(len(every))
         self.table = kernels.table_of(self._hashed(every), self.shift)
 
     def __len__(self) -> int:
-        return len(self.strings)
+        return self._strings
 
     def ids(self, strings: Values) -> NDArray[np.int32]:
         """Position of each string, -1 where it is unknown; those to pass over come after all others."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -25,6 +25,7 @@ __all__ = [
     "Names",
     "Part",
     "Rows",
+    "Tokens",
     "WordNames",
     "count_ids",
     "score",
@@ -39,8 +40,7 @@ _FACTOR = np.uint64(secrets.randbits(64) | 1)
 Array: TypeAlias = NDArray[np.floating]
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """Products × tokens, row by row: a sparse matrix as plain arrays.
 
     Attributes:
@@ -55,16 +55,12 @@ class Rows:
     values: Array
     width: int
 
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
     def to_csr(self) -> sp.csr_matrix:
         """The same as SciPy has it."""
-        return sp.csr_matrix((self.values, self.ids, self.starts), shape=(len(self), self.width))
+        return sp.csr_matrix((self.values, self.ids, self.starts), shape=(len(self.starts) - 1, self.width))
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """How often tokens occur: products × tokens, row by row, tokens as they first come.
 
     Attributes:
@@ -82,6 +78,20 @@ class Counts:
     def rows(self, dtype: type[np.floating] = np.float32) -> Rows:
         """The counts as values."""
         return Rows(self.starts, self.ids, self.times.astype(dtype), self.width)
+
+
+class Tokens(NamedTuple):
+    """Tokens of some products, one after the other, as often as they occur.
+
+    Attributes:
+        ids: the tokens (int32); -1 does not count.
+        width: number of tokens that there are.
+        idf: weight of each token, or a single one for all of them (float32).
+    """
+
+    ids: NDArray[np.int32]
+    width: int
+    idf: Array
 
 
 class Names(Protocol):
@@ -109,8 +119,7 @@ class WordNames(Names):
         return [self.words[i] for i in ids]
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Some tokens of some products, and what each token says.
 
     Attributes:
@@ -140,7 +149,7 @@ def score(parts: list[Part], intercept: Array, rows: int) -> Array:
 
 def weighted(rows: Rows, weights: Array) -> Array:
     """The product of rows and weights (rows × labels)."""
-    out = np.zeros((len(rows), weights.shape[1]), dtype=weights.dtype)
+    out = np.zeros((len(rows.starts) - 1, weights.shape[1]), dtype=weights.dtype)
     _add_product(rows, weights, out)
     return out
 
@@ -155,19 +164,28 @@ def count_ids(ids: NDArray[np.int32], starts: NDArray[np.int64], width: int) -> 
     return Counts(begins, found, times, width)
 
 
-def weigh(blocks: Sequence[tuple[Counts, Array]], length: float = 1.0, *, sublinear: bool = False) -> list[Rows]:
+def weigh(
+    blocks: Sequence[Tokens],
+    starts: NDArray[np.int64],
+    length: float = 1.0,
+    *,
+    sublinear: bool = False,
+    once: bool = False,
+) -> list[Rows]:
     """Counts times the weights of their tokens, each row scaled over all blocks together; empty rows stay empty.
 
     Args:
-        blocks: counts, with one weight a token or one for all of them (float32).
+        blocks: tokens of the same rows.
+        starts: where each row begins among a block's tokens.
         length: Euclidean length of each row.
         sublinear: whether n counts 1 + ln n.
+        once: whether any n counts 1.
     """
-    squares = np.zeros(len(blocks[0][0].starts) - 1)
+    squares = np.zeros(len(starts) - 1)
     rows = []
-    for counts, idf in blocks:
-        values = sums.weigh(counts.times, counts.ids, counts.starts, idf, sublinear, squares)
-        rows.append(Rows(counts.starts, counts.ids, values, counts.width))
+    for ids, width, idf in blocks:
+        found, values, begins = sums.weigh(ids, starts, _FACTOR, idf, sublinear, once, squares)
+        rows.append(Rows(begins, found, values, width))
     for block in rows:
         sums.scale(block.values, block.starts, squares, length)
     return rows

@@ -61,11 +61,17 @@ def strongest_few(
 ) -> list[list[dict[str, str | float]]]:
     """What `strongest` gives, for a few products: as plain lists, and without its cost of starting."""
     found = _strongest(parts, label, runner_up, most)
-    rows = zip(found.weights.tolist(), found.tokens.tolist(), found.parts.tolist(), strict=True)
+    rows = list(zip(found.weights.tolist(), found.tokens.tolist(), found.parts.tolist(), strict=True))
+    of_part: list[list[int]] = [[] for _ in parts]
+    for row in rows:
+        for weight, token, number in zip(*row, strict=True):
+            if weight > 0:
+                of_part[number].append(token)
+    names = [iter(part.names.few(ids)) for part, ids in zip(parts, of_part, strict=True)]
     return [
         [
-            {"token": parts[number].names.few([token])[0], "field": parts[number].field, "weight": weight}
-            for weight, token, number in zip(*row, strict=True)
+            {"token": next(names[number]), "field": parts[number].field, "weight": weight}
+            for weight, _, number in zip(*row, strict=True)
             if weight > 0
         ]
         for row in rows

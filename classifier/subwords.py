@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from classifier import kernels
 from classifier.lookup import KeyLookup
-from classifier.parts import Array, Rows, count_ids, weigh
+from classifier.parts import Array, Rows, Tokens, weigh
 from classifier.written import written
 
 __all__ = ["Subwords", "gram_keys"]
@@ -100,8 +100,7 @@ class Subwords:
     def vectors(self, words: pl.Series) -> Rows:
         """One row a word, of length 1: its n-grams by count and inverse frequency; empty where none is known."""
         keys, starts = gram_keys(words, self.shortest, self.longest)
-        counts = count_ids(self._lookup.ids(keys), starts, len(self))
-        (rows,) = weigh([(counts, self._idf)])
+        (rows,) = weigh([Tokens(self._lookup.ids(keys), len(self), self._idf)], starts)
         return rows
 
     @cached_property

@@ -58,30 +58,37 @@ def count(ids: Int32s, starts: Int64s, factor: np.uint64) -> tuple[Int32s, Int32
 
 
 @compiled
-def weigh(times: Int32s, ids: Int32s, starts: Int64s, idf: Vector, sublinear: bool, squares: Float64s) -> Floats:
-    """Values of counted tokens: how often, or 1 + ln of it, times the token's weight; adds up squares, in place.
+def weigh(
+    ids: Int32s, starts: Int64s, factor: np.uint64, idf: Vector, sublinear: bool, once: bool, squares: Float64s
+) -> tuple[Int32s, Floats, Int64s]:
+    """What `count` finds, as values: how often, or 1 + ln of it, times the token's weight.
 
     Args:
-        times: how often each token occurs.
-        ids: the tokens.
+        ids: the tokens, those below 0 to be passed over.
         starts: where each row begins.
+        factor: as for `count`.
         idf: weight of each token; a single one is that of all.
         sublinear: whether n counts 1 + ln n.
-        squares: sum of each row's squares so far.
+        once: whether any n counts 1.
+        squares: sum of each row's squares so far; these are added, in place.
+
+    Returns:
+        Distinct ids of each row, their values, and where rows begin.
     """
-    values = np.empty(len(ids), idf.dtype)
+    found, times, begins = count(ids, starts, factor)
+    values = np.empty(len(found), idf.dtype)
     last = len(idf) - 1
-    for row in range(len(starts) - 1):
+    for row in range(len(begins) - 1):
         total = 0.0
-        for at in range(starts[row], starts[row + 1]):
-            often = np.float64(times[at])
-            if sublinear and times[at] > 1:
+        for at in range(begins[row], begins[row + 1]):
+            often = 1.0 if once else np.float64(times[at])
+            if sublinear and often > 1:
                 often = 1.0 + np.log(often)
-            value = np.float32(often) * idf[min(ids[at], last)]
+            value = np.float32(often) * idf[min(found[at], last)]
             values[at] = value
             total += np.float64(value) * np.float64(value)
         squares[row] += total
-    return values
+    return found, values, begins
 
 
 @compiled

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from classifier.design import Block, Product
 from classifier.fields import FieldVectoriser, inverse_frequency
-from classifier.parts import Array, Part, Rows, WordNames, count_ids, weigh, weighted
+from classifier.parts import Array, Part, Rows, Tokens, WordNames, weigh, weighted
 from classifier.recipes import SubwordParams, WordParams
 from classifier.subwords import Subwords
 from classifier.tokens import WORD_WITH_MARKS, Encoded, TokenRule
@@ -146,11 +146,11 @@ class TextField(FieldVectoriser):
 
     def _vectors(self, encoded: Encoded) -> list[Rows]:
         """Words, n-grams and, with subwords, unknown words of each text, scaled together."""
-        blocks = list(zip(self.vocabulary.counts(encoded), self.idf, strict=True))
+        runs = zip(self.vocabulary.runs(encoded), self.idf, strict=True)
+        blocks = [Tokens(ids, len(idf), idf) for ids, idf in runs]
         if self.subwords is not None and encoded.unknown_ids is not None and encoded.unknown is not None:
-            unknown = count_ids(encoded.unknown_ids, encoded.starts, len(encoded.unknown))
-            blocks.append((unknown, self.rare_idf))
-        return weigh(blocks, self.weight, sublinear=self.params.sublinear)
+            blocks.append(Tokens(encoded.unknown_ids, len(encoded.unknown), self.rare_idf))
+        return weigh(blocks, encoded.starts, self.weight, sublinear=self.params.sublinear)
 
 
 def _weights_of(n: int) -> str:

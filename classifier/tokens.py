@@ -130,4 +130,6 @@ def batches(rows: int, size: int) -> Iterator[slice]:
 
 def text_starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where each text begins, and where the last one ends."""
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    starts = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return starts

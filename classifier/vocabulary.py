@@ -58,14 +58,17 @@ class Vocabulary:
         """Split texts into words and look them up."""
         return encode(texts, self.rule, self.lookup, keep_unknown=keep_unknown)
 
+    def runs(self, encoded: Encoded) -> list[NDArray[np.int32]]:
+        """For each n from 1, id of the run of n words that begins at each word, -1 where none is known."""
+        runs = [encoded.ids]
+        for reach, lookup in enumerate(self.gram_lookups, start=1):
+            runs.append(lookup.grams(runs[-1], encoded.ids, encoded.starts, reach))
+        return runs
+
     def counts(self, encoded: Encoded) -> list[Counts]:
         """How often each entry occurs in each text: one block (texts × entries) for each n from 1."""
-        blocks = [count_ids(encoded.ids, encoded.starts, len(self.words))]
-        current = encoded.ids
-        for reach, lookup in enumerate(self.gram_lookups, start=1):
-            current = lookup.grams(current, encoded.ids, encoded.starts, reach)
-            blocks.append(count_ids(current, encoded.starts, len(lookup)))
-        return blocks
+        runs = zip(self.runs(encoded), self.sizes, strict=True)
+        return [count_ids(ids, encoded.starts, size) for ids, size in runs]
 
     def names(self, n: int) -> GramNames:
         """What the entries of that n are called."""
@@ -103,8 +106,8 @@ class GramNames:
         if self.n == 1:
             return [words[i] for i in ids]
         first, last = self.vocabulary.grams[self.n - 2]
-        starts = GramNames(self.vocabulary, self.n - 1).few([int(first[i]) for i in ids])
-        return [f"{start} {words[last[i]]}" for start, i in zip(starts, ids, strict=True)]
+        starts = GramNames(self.vocabulary, self.n - 1).few(first[ids].tolist())
+        return [f"{start} {words[i]}" for start, i in zip(starts, last[ids].tolist(), strict=True)]
 
 
 @dataclass(frozen=True)

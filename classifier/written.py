@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from catalogs.letter_case import lowered
+from catalogs.letter_case import lowered_texts
 
 __all__ = ["Values", "Written", "is_empty", "written"]
 
@@ -36,7 +36,7 @@ def written(texts: Values, *, lowercase: bool = False) -> Written:
         pieces = texts.fill_null("").cast(pl.Binary).to_list()
     else:
         named = ["" if text is None else str(text) for text in texts]
-        pieces = [(lowered(text) if lowercase else text).encode(errors="replace") for text in named]
+        pieces = [text.encode(errors="replace") for text in (lowered_texts(named) if lowercase else named)]
     lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
     return Written(np.frombuffer(bytearray().join(pieces), dtype=np.uint8), lengths.cumsum())
 
@@ -45,4 +45,4 @@ def is_empty(values: Values) -> bool:
     """Whether no product has a value, so that the field adds nothing."""
     if isinstance(values, pl.Series):
         return values.null_count() == len(values)
-    return all(value is None for value in values)
+    return not any(value is not None for value in values)

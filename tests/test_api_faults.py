@@ -19,10 +19,10 @@ from starlette.types import Message
 
 from api.answers import Answers
 from api.api import create_app
-from api.champions import FEW, Champion, Champions
+from api.champions import Champion, Champions
 from api.exchange import Exchange
 from api.guard import Guard
-from api.predictor import Predictor
+from api.predictor import FEW, Predictor
 from api.problems import Refusal
 from api.sending import Sending
 from core.settings import Settings

@@ -35,7 +35,7 @@ ASK = """
 import sys
 import numpy as np, polars as pl
 from classifier import kernels
-from classifier.parts import Part, WordNames, count_ids, weigh, weighted
+from classifier.parts import Part, Tokens, WordNames, count_ids, weigh, weighted
 from classifier.reasons import strongest_few
 from classifier.subwords import gram_keys
 from classifier.tokens import WORD_WITH_MARKS, TokenRule, encode
@@ -46,7 +46,8 @@ corpus = learn(pl.Series(texts * 3), rule, 3, 2)
 words = corpus.vocabulary
 encoded = encode(["red blue dress unheard red dress blue"], rule, words.lookup, keep_unknown=True)
 idf = [np.linspace(1, 2, size).astype(np.float32) for size in words.sizes]
-rows = weigh(list(zip(words.counts(encoded), idf)), sublinear=True)
+blocks = [Tokens(ids, len(own), own) for ids, own in zip(words.runs(encoded), idf)]
+rows = weigh(blocks, encoded.starts, sublinear=True)
 said = [words.words.to_list(), [own.tolist() for own in corpus.in_rows]]
 said += [encoded.ids.tolist(), encoded.unknown.to_list(), [row.values.tolist() for row in rows]]
 for floats in (np.float32, np.float64):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -105,11 +105,7 @@ def decide(answers: pl.DataFrame, policy: pl.DataFrame, version: str) -> pl.Data
         `SHOWN`: label, label_path and confidence down to the accepted depth, or of the whole path where none is
         accepted; predicted_path, the whole path; depth; decision.
     """
-    return decide_by(answers, thresholds_of(policy, version))
-
-
-def decide_by(answers: pl.DataFrame, limits: Mapping[str, Sequence[float | None]]) -> pl.DataFrame:
-    """`decide` with thresholds that were looked up before: `thresholds_of`."""
+    limits = thresholds_of(policy, version)
     asked = {name: answers[name].to_list() for name in ("label", "confidence_path")}
     depths = [accepted_depth(path, limits.get(label, ())) for label, path in zip(*asked.values(), strict=True)]
     depth = pl.Series("depth", depths, dtype=pl.Int64)
