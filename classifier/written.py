@@ -33,12 +33,14 @@ def written(texts: Values, *, lowercase: bool = False) -> Written:
     """The bytes of texts; a null is an empty text."""
     if isinstance(texts, pl.Series):
         texts = texts.str.to_lowercase() if lowercase else texts
-        pieces = texts.fill_null("").cast(pl.Binary).to_list()
+        lengths = texts.str.len_bytes().fill_null(0).cast(pl.Int64).to_numpy()
+        whole = bytearray(texts.str.join().cast(pl.Binary).item() or b"")
     else:
         named = ["" if text is None else str(text) for text in texts]
         pieces = [text.encode(errors="replace") for text in (lowered_texts(named) if lowercase else named)]
-    lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-    return Written(np.frombuffer(bytearray().join(pieces), dtype=np.uint8), lengths.cumsum())
+        lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
+        whole = bytearray().join(pieces)
+    return Written(np.frombuffer(whole, dtype=np.uint8), lengths.cumsum())
 
 
 def is_empty(values: Values) -> bool:
