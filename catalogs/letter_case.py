@@ -25,7 +25,9 @@ def lowered_texts(texts: Sequence[str]) -> list[str]:
     found = [text.lower() for text in texts]
     others = [at for at, text in enumerate(found) if not (text.isascii() or LATIN.fullmatch(text))]
     if others:
-        by_polars = pl.Series([texts[at] for at in others], dtype=pl.String).str.to_lowercase()
+        # Lone surrogates, which Polars does not take, are no letters either way.
+        encodable = [texts[at].encode(errors="replace").decode() for at in others]
+        by_polars = pl.Series(encodable, dtype=pl.String).str.to_lowercase()
         for at, text in zip(others, by_polars.to_list(), strict=True):
             found[at] = text
     return found

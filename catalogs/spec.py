@@ -6,6 +6,7 @@ A spec is plain, frozen data. Every key that is not declared here is refused, an
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -284,6 +285,13 @@ class CatalogSpec(Part):
         """Those of source_columns that hold lists."""
         columns = [field.column for field in self.fields if field.kind == "ids"]
         return list(dict.fromkeys(columns + ([self.label.list_column] if self.label.list_column else [])))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, which works out for itself what this one has cached."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(copied).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:

@@ -36,6 +36,9 @@ __all__ = [
 # Drawn in each process: else a text could be made of words whose ids share a slot, and take the square of their number.
 _FACTOR = np.uint64(secrets.randbits(64) | 1)
 
+_FEW_NAMES = 8
+"""Up to so many are sooner asked for one by one."""
+
 # float32 everywhere but in the prototypes, whose last digits need float64.
 Array: TypeAlias = NDArray[np.floating]
 
@@ -116,6 +119,8 @@ class WordNames(Names):
 
     @override
     def few(self, ids: list[int]) -> list[str]:
+        if len(ids) > _FEW_NAMES:
+            return self.words.gather(ids).to_list()
         return [self.words[i] for i in ids]
 
 

@@ -193,3 +193,13 @@ def test_built_in_patterns_mean_the_same_to_both_engines(home):
 
 def test_built_in_files_lie_where_the_package_is():
     assert all(path.suffix == ".toml" for path in BUILTIN.iterdir())
+
+
+def test_a_copy_of_a_catalogue_has_what_its_own_fields_say():
+    spec = load("amazon")
+    before = spec.text_fields, spec.source_columns, spec.keys_asked
+    copy = spec.model_copy(update={"fields": [field for field in spec.fields if field.name == "title"]})
+    assert copy.text_fields == ["title"]
+    assert copy.source_columns == ["asin", "main_cat", "title"]
+    assert copy.keys_asked == [("id", "asin", "asin"), ("text", "title", "title")]
+    assert (spec.text_fields, spec.source_columns, spec.keys_asked) == before

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from classifier.linear import Linear
 from classifier.number_field import NumberField
+from classifier.parts import WordNames
 from classifier.recipes import resolve
 from classifier.vectoriser import ProductVectoriser
+from classifier.written import written
 from tests.products import shop
 from tests.test_classifier import FIELDS, rows
 
@@ -76,3 +78,32 @@ def test_what_no_float_holds_has_no_bin() -> None:
     field.weigh([np.zeros((len(field.edges) + 1, LABELS), dtype=np.float32)])
     (few,) = field.parts([10**400, 1.0])
     assert few.rows.starts.tolist() == [0, 0, 1]
+
+
+TEXTS = ["Red Shoe", None, "", "ÉTÉ", "ΣΟΦΟΣ, ὈΔΥΣΣΕΎΣ", "İstanbul", "👟 x", "a\0b"]
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize("joined", [1, 7, 1 << 30])
+def test_texts_have_the_same_bytes_as_a_column_and_as_a_list_however_much_is_joined_at_once(
+    monkeypatch: pytest.MonkeyPatch, joined: int, lowercase: bool
+) -> None:
+    monkeypatch.setattr("classifier.written._JOINED_BYTES", joined)
+    data, ends = written(pl.Series(TEXTS), lowercase=lowercase)
+    of_list = written(TEXTS, lowercase=lowercase)
+    assert (data.tobytes(), ends.tolist()) == (of_list.data.tobytes(), of_list.ends.tolist())
+    assert written(pl.Series([], dtype=pl.String)).ends.tolist() == written([]).ends.tolist() == []
+    assert written(pl.Series([12, None])).data.tobytes() == written([12, None]).data.tobytes() == b"12"
+
+
+def test_a_lone_surrogate_in_a_list_spoils_neither_its_text_nor_the_others() -> None:
+    data, ends = written(["\ud800 Red", "Blue"], lowercase=True)
+    assert data[: ends[0]].tobytes().decode().endswith(" red")
+    assert data[ends[0] :].tobytes() == b"blue"
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_tokens_have_the_same_names_however_many_are_asked_for(times: int) -> None:
+    names = WordNames(pl.Series(["ash", "birch", "cedar"]))
+    ids = [2, 0, 1] * times
+    assert names.few(ids) == names.many(np.array(ids)).to_list() == ["cedar", "ash", "birch"] * times
