@@ -46,7 +46,7 @@ def table(tmp_path: Path) -> Path:
     tables.append(path, rows(8))
     tables.compact(path)
     rows(10).write_parquet(staged)
-    tables.overwrite(path, staged)
+    tables.overwrite(path, staged, rows(14))
     DeltaTable(path).delete()
     tables.append(path, rows(12))
     tables.vacuum(path, 0, keep=[])
@@ -60,6 +60,19 @@ def test_every_version_has_the_files_that_deltalake_finds(table: Path):
     assert found == [by_deltalake(table, at) for at in range(newest + 1)]
     assert len({tuple(files) for files in found}) > 5, "the table hardly changed"
     assert [] in found, "no version was empty"
+
+
+def test_what_is_written_at_once_is_one_commit_however_many_files_it_has(tmp_path: Path):
+    path, staged = tmp_path / "scores", tmp_path / "part.parquet"
+    rows(0).write_parquet(staged)
+    assert tables.append(path, staged, rows(2)) == 0
+    rows(4).write_parquet(staged)
+    assert tables.append(path, rows(6), staged) == 1
+    assert [len(tables.files(path, at)) for at in (0, 1)] == [2, 4]
+    found = tables.scan(path, 1)
+    assert found is not None
+    assert found.select("seq").collect().to_series().sort().to_list() == list(range(8))
+    assert not [*path.glob("*.part"), *tmp_path.glob("*.parquet")], "a file that is no part of it was left"
 
 
 def test_a_log_that_begins_with_a_checkpoint_is_read_from_there(table: Path):

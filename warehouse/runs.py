@@ -79,13 +79,13 @@ class Run:
         """Path of one of the catalogue's tables."""
         return self.home.table(self.catalog, kind)
 
-    def append(self, kind: str, data: pl.DataFrame | Path) -> None:
-        """Append rows to one of the catalogue's tables."""
-        self._wrote(kind, tables.append(self.table(kind), data))
+    def append(self, kind: str, *parts: pl.DataFrame | Path) -> None:
+        """Append rows to one of the catalogue's tables, as `tables.append`."""
+        self._wrote(kind, tables.append(self.table(kind), *parts))
 
-    def overwrite(self, kind: str, data: pl.DataFrame | Path) -> None:
-        """Replace all rows of one of the catalogue's tables."""
-        self._wrote(kind, tables.overwrite(self.table(kind), data))
+    def overwrite(self, kind: str, *parts: pl.DataFrame | Path) -> None:
+        """Replace all rows of one of the catalogue's tables, as `tables.overwrite`."""
+        self._wrote(kind, tables.overwrite(self.table(kind), *parts))
 
     def restore(self, kind: str, version: int) -> None:
         """Make the rows of one of the catalogue's tables those of an earlier version again, which keeps its files."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+import duckdb
 import polars as pl
 
 from catalogs.spec import CatalogSpec
@@ -19,8 +20,6 @@ from warehouse.home import beside
 from warehouse.registry import ModelRecord
 from warehouse.runs import Run
 from warehouse.statements import quoted, statement
-
-_ANSWER = ", ".join(columns.PREDICTION)
 
 _BATCHES = 2
 """Batches of a partition: its rows have neither `raw` nor what it was parsed to, so as many again fit."""
@@ -46,7 +45,8 @@ class Window:
 class Partition:
     """A range of product versions to score: small enough for memory, named by plain paths so that it can travel.
 
-    `beside` is how many of them a machine works on at once, this one included: they share its cores.
+    `beside` is how many of them a machine works on at once, this one included: they share its cores. What comes of it
+    are two files, which become parts of the tables that they are named by.
     """
 
     number: int
@@ -56,7 +56,8 @@ class Partition:
     products: list[str]
     todo: str
     fields: list[str]
-    out: str
+    scores: str
+    state: str
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,15 @@ def plan(
         counts = one(connection, f"SELECT count(*) FROM {planned}"), one(connection, "SELECT count(*) FROM known")
     shared = (run.files("products"), str(todo_file), [field.name for field in spec.fields])
     partitions = [
-        Partition(i, _at_once(i, len(bounds)), first, last, *shared, str(folder / f"part-{i:06d}.parquet"))
+        Partition(i, _at_once(i, len(bounds)), first, last, *shared, *_files(folder, i))
         for i, (first, last) in enumerate(bounds)
     ]
     return Plan(model, partitions, *counts, window, replaces)
+
+
+def _files(folder: Path, number: int) -> list[str]:
+    """Where a partition's scores and rows of the state are to be written."""
+    return [str(folder / f"{kind}-{number:06d}.parquet") for kind in ("scores", "state")]
 
 
 def _at_once(number: int, partitions: int) -> int:
@@ -139,7 +145,7 @@ def _at_once(number: int, partitions: int) -> int:
 
 
 def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_id: str) -> int:
-    """Score one partition into its staging file; returns its rows. Done again, the file is written again as a whole."""
+    """Score one partition into its staging files; returns its rows. Done again, each is written again as a whole."""
     inside = pl.col("seq").is_between(part.first_seq, part.last_seq)
     todo = pl.scan_parquet(part.todo).filter(inside).collect()
     rows = _with_fields(todo, part.products, part.fields)
@@ -157,8 +163,9 @@ def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_i
         pl.lit(run_id).alias("scored_run_id"),
         pl.lit(datetime.now(UTC), dtype=columns.TIME).alias("scored_at"),
     )
-    with beside(Path(part.out)) as out:
-        scored.write_parquet(out, compression="lz4")
+    for kind, file in {"scores": part.scores, "state": part.state}.items():
+        with beside(Path(file)) as out:
+            tables.write_parquet(scored.select(*columns.COLUMNS[kind]), out)
     return scored.height
 
 
@@ -168,24 +175,25 @@ def store(run: Run, done: Plan) -> None:
     run.model_version = done.model.version
     if not done.todo and not done.reused:
         return
+    if done.partitions:
+        run.append("scores", *(Path(part.scores) for part in done.partitions))
+    if done.replaces:
+        with engine(run) as connection:
+            run.overwrite("state", *_new_state(run, done, connection))
+
+
+def _new_state(run: Run, done: Plan, connection: duckdb.DuckDBPyConnection) -> list[Path]:
+    """Files of the new state: what no partition has, copied, and what the partitions have, as they left it."""
     folder = run.staging / "scores"
-    parts = ", ".join(quoted(part.out) for part in done.partitions)
-    new_scores = f"SELECT product_id, seq, feature_hash, {_ANSWER} FROM scored"
-    with engine(run) as connection:
-        if parts:
-            connection.execute(f"CREATE VIEW scored AS SELECT * FROM read_parquet([{parts}])")
-            run.append("scores", copied(run, connection, new_scores))
-        else:
-            connection.execute("CREATE VIEW scored AS SELECT * FROM state WHERE false")
-        if not done.replaces:
-            return
-        # What was stored in a window may not be current any more.
-        current = "" if done.window is None else " SEMI JOIN state USING (seq)"
-        if parts and current:
-            connection.execute(f"CREATE OR REPLACE VIEW scored AS SELECT * FROM read_parquet([{parts}]){current}")
-        reused = f"read_parquet({quoted(str(folder / 'reused.parquet'))})"
-        connection.execute(f"CREATE VIEW reused AS SELECT * FROM {reused}")
-        run.overwrite("state", copied(run, connection, statement("scored_state")))
+    for name in ("todo", "reused"):
+        connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({quoted(str(folder / f'{name}.parquet'))})")
+    parts = [Path(part.state) for part in done.partitions]
+    if done.window is not None and parts:  # what was stored then may not be current any more
+        found = ", ".join(quoted(str(part)) for part in parts)
+        parts = [copied(run, connection, f"FROM read_parquet([{found}]) SEMI JOIN state USING (seq)")]
+    elif one(connection, "SELECT count(*) FROM state") == done.todo:
+        return parts
+    return [copied(run, connection, statement("other_state")), *parts]
 
 
 def refuse_unstored_fields(run: Run, spec: CatalogSpec) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +24,7 @@ from warehouse.home import naming_disk_errors
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable, WriterProperties
+    from deltalake.transaction import AddAction
 
 __all__ = [
     "LoggedFile",
@@ -40,6 +42,7 @@ __all__ = [
     "sha256",
     "vacuum",
     "version",
+    "write_parquet",
 ]
 
 ROW_GROUP = 50_000
@@ -92,28 +95,39 @@ def conform(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
     return frame.select(*known, *[name for name in frame.columns if name not in schema])
 
 
-def append(path: Path, data: pl.DataFrame | Path) -> int:
-    """Append rows (a frame, or a Parquet file, which is moved) in one commit; returns the new version."""
-    return _write(path, data, "append")
+def append(path: Path, *parts: pl.DataFrame | Path) -> int:
+    """Append rows in one commit; returns the new version.
+
+    Each part, a frame or a Parquet file, which is moved, becomes a file of the table.
+    """
+    return _write(path, parts, "append")
 
 
-def overwrite(path: Path, data: pl.DataFrame | Path) -> int:
-    """Replace all rows in one commit; earlier versions stay readable. Returns the new version."""
-    return _write(path, data, "overwrite")
+def overwrite(path: Path, *parts: pl.DataFrame | Path) -> int:
+    """Replace all rows in one commit by `parts`, as in `append`; earlier versions stay readable."""
+    return _write(path, parts, "overwrite")
 
 
-def _write(path: Path, data: pl.DataFrame | Path, mode: Literal["append", "overwrite"]) -> int:
+def write_parquet(frame: pl.DataFrame, file: Path) -> None:
+    """Write a frame as a file that may become part of a table."""
+    frame.write_parquet(file, compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
+
+
+def _write(path: Path, parts: Sequence[pl.DataFrame | Path], mode: Literal["append", "overwrite"]) -> int:
+    made = []
     with naming_disk_errors(path):
-        if isinstance(data, Path):
-            _commit_file(path, data, mode)
-        else:
-            path.mkdir(parents=True, exist_ok=True)
-            part = path / f"{secrets.token_hex(8)}.part"
-            try:
-                data.write_parquet(part, compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
-                _commit_file(path, part, mode)
-            finally:
-                part.unlink(missing_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            files = []
+            for part in parts:
+                if isinstance(part, pl.DataFrame):
+                    made.append(path / f"{secrets.token_hex(8)}.part")
+                    write_parquet(part, made[-1])
+                files.append(made[-1] if isinstance(part, pl.DataFrame) else part)
+            _commit_files(path, files, mode)
+        finally:
+            for file in made:
+                file.unlink(missing_ok=True)
     return _open(path).version()
 
 
@@ -123,30 +137,36 @@ def _writer() -> WriterProperties:
     return WriterProperties(max_row_group_size=ROW_GROUP, compression="ZSTD", compression_level=1)
 
 
-def _commit_file(path: Path, file: Path, mode: Literal["append", "overwrite"]) -> None:
-    """Make a Parquet file part of a table, its digest in its name. One that is moved but not committed is no part."""
+def _commit_files(path: Path, parts: Sequence[Path], mode: Literal["append", "overwrite"]) -> None:
+    """Make Parquet files part of a table, in one commit. One that is moved but not committed is no part."""
     from arro3.core import Table
     from deltalake import Schema
-    from deltalake.transaction import AddAction, create_table_with_add_actions
+    from deltalake.transaction import create_table_with_add_actions
 
-    empty_frame = pl.DataFrame(schema=pl.read_parquet_schema(file))
+    empty_frame = pl.DataFrame(schema=pl.read_parquet_schema(parts[0]))
     schema = Schema.from_arrow(Table.from_arrow(empty_frame).schema)
-    rows = pl.scan_parquet(file).select(pl.len()).collect().item()
-    path.mkdir(parents=True, exist_ok=True)
-    own = path / f"part-{file.stem}-{sha256(file)}.parquet"
-    file.replace(own)
-    stat = own.stat()
-    stats = json.dumps({"numRecords": rows})
-    action = AddAction(own.name, stat.st_size, {}, stat.st_mtime_ns // 1_000_000, True, stats)
+    actions = [_moved(path, part) for part in parts]
     if version(path) is None:
-        create_table_with_add_actions(str(path), schema, [action], mode="error", configuration=_CONFIGURATION)
+        create_table_with_add_actions(str(path), schema, actions, mode="error", configuration=_CONFIGURATION)
         return
     table = _open(path)
     known = {field.name for field in table.schema().fields}
     if new := [field for field in schema.fields if field.name not in known]:
         table.alter.add_columns(new)  # a commit of its own, which changes no row
         table = _open(path)
-    table.create_write_transaction([action], mode, schema)
+    table.create_write_transaction([*actions], mode, schema)
+
+
+def _moved(path: Path, part: Path) -> AddAction:
+    """Move a Parquet file into a table's folder, its digest in its name; what is to be committed of it."""
+    from deltalake.transaction import AddAction
+
+    rows = pl.scan_parquet(part).select(pl.len()).collect().item()
+    own = path / f"part-{part.stem}-{sha256(part)}.parquet"
+    part.replace(own)
+    stat = own.stat()
+    stats = json.dumps({"numRecords": rows})
+    return AddAction(own.name, stat.st_size, {}, stat.st_mtime_ns // 1_000_000, True, stats)
 
 
 def sha256(file: Path) -> str:
