@@ -29,6 +29,7 @@ from core.errors import (
 )
 from core.settings import get_settings
 from tests.stored import LengthModel, crown, frame, ingest, models, night, score, spec, stage
+from warehouse import scoring, tables
 from warehouse.home import get_home
 from warehouse.ingest import Stage, Staged, staged_folder, store
 from warehouse.publish import publish
@@ -111,6 +112,30 @@ def test_partitions_that_are_scored_side_by_side_share_the_cores(home: Path, mon
     assert model.threads == [4, 4, 8], "the third has no other beside it"
     night([("450", "new", None)], model=model)
     assert model.threads == [4, 4, 8, 8]
+
+
+def files_of(kind: str) -> int:
+    """Files that a table of the shelf has now."""
+    return len(tables.files(get_home().table("shelf", kind), recorded(get_home(), "shelf")[kind]))
+
+
+@pytest.mark.parametrize(("most", "files"), [(256, 3), (2, 2), (1, 1)])
+def test_a_scoring_adds_few_files_however_many_partitions_it_had(
+    home: Path, monkeypatch: pytest.MonkeyPatch, most: int, files: int
+) -> None:
+    monkeypatch.setenv("AISLE_BATCH_ROWS", "100")
+    get_settings.cache_clear()
+    monkeypatch.setattr(scoring, "MOST_FILES", most)
+    titles = {f"{number}": "x" * (number % 9 + 1) for number in range(450)}
+    night([(key, title, None) for key, title in titles.items()])
+    assert (files_of("scores"), files_of("state")) == (files, files)
+    labels = {row["product_id"]: row["label"] for row in ask("SELECT product_id, label FROM predictions")}
+    assert labels == {key: "Books" if len(title) > 5 else "Toys" for key, title in titles.items()}
+    # Of those, some get other answers, and one is new: what was not scored is copied, in a file of its own.
+    night([("7", "now quite long", None), ("450", "new", None)])
+    assert (files_of("scores"), files_of("state")) == (files + 1, 2)
+    changed = {row["product_id"]: row["label"] for row in ask("SELECT product_id, label FROM predictions")}
+    assert changed == labels | {"7": "Books", "450": "Toys"}
 
 
 def test_an_answer_given_before_is_not_asked_for_again(home: Path) -> None:

@@ -24,6 +24,9 @@ from warehouse.statements import quoted, statement
 _BATCHES = 2
 """Batches of a partition: its rows have neither `raw` nor what it was parsed to, so as many again fit."""
 
+MOST_FILES = 256
+"""Files that a scoring adds to a table at most: SQL opens every one of them."""
+
 
 class Predicts(Protocol):
     """What scoring asks of a model."""
@@ -175,10 +178,10 @@ def store(run: Run, done: Plan) -> None:
     run.model_version = done.model.version
     if not done.todo and not done.reused:
         return
-    if done.partitions:
-        run.append("scores", *(Path(part.scores) for part in done.partitions))
-    if done.replaces:
-        with engine(run) as connection:
+    with engine(run) as connection:
+        if done.partitions:
+            run.append("scores", *_few(run, connection, [part.scores for part in done.partitions]))
+        if done.replaces:
             run.overwrite("state", *_new_state(run, done, connection))
 
 
@@ -187,13 +190,27 @@ def _new_state(run: Run, done: Plan, connection: duckdb.DuckDBPyConnection) -> l
     folder = run.staging / "scores"
     for name in ("todo", "reused"):
         connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({quoted(str(folder / f'{name}.parquet'))})")
-    parts = [Path(part.state) for part in done.partitions]
+    parts = [part.state for part in done.partitions]
     if done.window is not None and parts:  # what was stored then may not be current any more
-        found = ", ".join(quoted(str(part)) for part in parts)
-        parts = [copied(run, connection, f"FROM read_parquet([{found}]) SEMI JOIN state USING (seq)")]
-    elif one(connection, "SELECT count(*) FROM state") == done.todo:
-        return parts
-    return [copied(run, connection, statement("other_state")), *parts]
+        scored = [copied(run, connection, f"{_rows(parts)} SEMI JOIN state USING (seq)")]
+    else:
+        scored = _few(run, connection, parts)
+        if one(connection, "SELECT count(*) FROM state") == done.todo:
+            return scored
+    return [copied(run, connection, statement("other_state")), *scored]
+
+
+def _few(run: Run, connection: duckdb.DuckDBPyConnection, parts: list[str]) -> list[Path]:
+    """What partitions have written, as they left it, or several together where there are too many."""
+    together = -(-len(parts) // MOST_FILES)
+    if together <= 1:
+        return list(map(Path, parts))
+    groups = [parts[start : start + together] for start in range(0, len(parts), together)]
+    return [copied(run, connection, _rows(group)) for group in groups]
+
+
+def _rows(parts: list[str]) -> str:
+    return f"FROM read_parquet([{', '.join(map(quoted, parts))}])"
 
 
 def refuse_unstored_fields(run: Run, spec: CatalogSpec) -> None:
