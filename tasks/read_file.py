@@ -101,8 +101,7 @@ def _normalised(job: FileJob, spec: CatalogSpec) -> Iterator[tuple[RawBatch, pl.
     """Each batch as it was read, and as products."""
     try:
         rows = get_settings().batch_rows
-        # Two steps ahead: a batch is read while the one before becomes products, and the one before that is decided.
-        for batch in ahead(read(job.file, spec, rows, need_label=job.need_label, known=job.known)):
+        for batch in read(job.file, spec, rows, need_label=job.need_label, known=job.known):
             yield batch, normalise(batch.frame, spec, job.file.name)
     except ColumnMissing as error:
         unlabelled = all(f"'{column}'" in error.message for column in spec.label.source_columns)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from core.errors import NothingPublished, NotKept, TableDamaged, UnknownRun, UsageError
+from core.settings import get_settings
 from tasks.plan_scoring import plan_scoring
 from tasks.store_scores import store_scores
 from tests.stored import LengthModel, crown, ingest, models, night, score, spec
@@ -21,6 +22,7 @@ from warehouse.query import query
 from warehouse.recorded import recorded
 from warehouse.rollback import take_back
 from warehouse.runs import Run, open_run
+from warehouse.upkeep import tidy
 
 ROWS = [("1", "abacus", "Books"), ("2", "ball", "Toys"), ("3", "what?", None)]
 VIEWS = ("products", "predictions", "predictions_history", "models", "runs", "conservation", "policy", "rejects")
@@ -171,6 +173,24 @@ def test_a_rollback_finds_the_state_of_its_answers_and_writes_none(home: Path, a
     assert asked("SELECT bool_and(balanced) FROM conservation") == [(True,)]
 
 
+def test_a_rollback_finds_a_state_that_was_written_together_since(
+    home: Path, aisle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What compaction wrote is whole by the digest that its run recorded."""
+    monkeypatch.setenv("AISLE_BATCH_ROWS", "100")
+    get_settings.cache_clear()
+    night([(f"{number}", "ball", None) for number in range(1_700)])
+    before = asked("SELECT * FROM predictions ORDER BY ALL")
+    assert len(state_files()) == 9
+    with open_run("shelf", "maintain") as run:
+        assert "state" in tidy(run).compacted
+    (together,) = state_files()
+    _another_champion()
+    assert aisle("models", "rollback", "shelf")[0] == 0
+    assert asked("SELECT * FROM predictions ORDER BY ALL") == before
+    assert state_files() == [together]
+
+
 @pytest.mark.parametrize("loss", ["gone", "damaged"])
 def test_a_rollback_looks_answers_up_where_the_state_of_then_is_not_whole(home: Path, aisle: Any, loss: str) -> None:
     night(ROWS)
@@ -304,6 +324,19 @@ def backfill(
             scoring.score_partition(part, model, plan.model, run.run_id)
         store_scores(run.run_id, plan)
     return run, plan
+
+
+def test_a_backfill_of_products_that_are_all_gone_leaves_none(home: Path) -> None:
+    since = datetime.now(UTC)
+    night(ROWS)
+    with open_run("shelf", "ingest", ["b"]) as run:
+        ingest(run, [], bad=1, declared=spec(load="snapshot", max_vanished=1.0))
+    assert asked("SELECT count(*) FROM products") == [(0,)]
+    _, plan = backfill("v1", since, datetime.now(UTC), LengthModel())
+    assert (plan.todo, plan.reused, plan.replaces) == (0, 3, True)
+    assert asked("SELECT count(*) FROM predictions") == [(0,)]
+    night(ROWS[:1])
+    assert asked("SELECT product_id FROM predictions") == [("1",)]
 
 
 def test_a_backfill_scores_what_was_stored_then_in_every_form_and_leaves_current_answers(home: Path) -> None:

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -19,6 +20,7 @@ from core.errors import (
     HomeNewer,
     HomeUnusable,
     NothingPublished,
+    NotShared,
     QueryRefused,
     RunLocked,
     SourceEmpty,
@@ -136,6 +138,30 @@ def test_a_scoring_adds_few_files_however_many_partitions_it_had(
     assert (files_of("scores"), files_of("state")) == (files + 1, 2)
     changed = {row["product_id"]: row["label"] for row in ask("SELECT product_id, label FROM predictions")}
     assert changed == labels | {"7": "Books", "450": "Toys"}
+
+
+@pytest.mark.parametrize("kind", ["scores", "state"])
+@pytest.mark.parametrize("seen", [0, 100])
+def test_answers_that_are_not_to_be_seen_are_missed_before_any_is_kept(
+    home: Path, monkeypatch: pytest.MonkeyPatch, kind: str, seen: int
+) -> None:
+    """A machine that shares no disk, or shows late what others wrote: an older file of the same name."""
+    monkeypatch.setenv("AISLE_BATCH_ROWS", "100")
+    get_settings.cache_clear()
+    part_scored = scoring.score_partition
+
+    def lost(part: scoring.Partition, *others: Any) -> int:
+        rows = part_scored(part, *others)
+        if part.number == 1:
+            file = Path(part.outs[kind])
+            pl.read_parquet(file).head(seen).write_parquet(file) if seen else file.unlink()
+        return rows
+
+    monkeypatch.setattr(scoring, "score_partition", lost)
+    with pytest.raises(NotShared, match=rf"450 rows \({kind}\), and {250 + seen} are to be seen here"):
+        night([(f"{number}", "ball", None) for number in range(450)])
+    left = [*home.glob("tables/shelf/scores/*.parquet"), *home.glob("tables/shelf/*/*.part")]
+    assert not left, "something was moved that is no part of a table"
 
 
 def test_an_answer_given_before_is_not_asked_for_again(home: Path) -> None:

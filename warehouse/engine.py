@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from core.errors import TableDamaged
+from core.errors import NotShared, TableDamaged
 from core.settings import get_settings
 from warehouse import columns, tables
 from warehouse.home import naming_disk_errors
@@ -50,6 +50,21 @@ def one(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
     """The single value that a query gives."""
     row = connection.execute(sql).fetchone()
     return None if row is None else row[0]
+
+
+def refuse_if_unseen(connection: duckdb.DuckDBPyConnection, folder: Path, kind: str, rows: int) -> None:
+    """Raise NotShared unless the files of a kind in a folder have so many rows.
+
+    Workers wrote them, and another machine's may be late, or lie on its own disk.
+    """
+    files = ", ".join(quoted(str(file)) for file in folder.glob(f"{kind}-*.parquet"))
+    seen = one(connection, f"SELECT sum(num_rows) FROM parquet_file_metadata([{files}])") if files else 0
+    if seen != rows:
+        raise NotShared(
+            f"workers wrote {rows:,} rows ({kind}), and {seen:,} are to be seen here",
+            where=str(folder),
+            hint="AISLE_HOME must be on a file system that shows at once what others wrote; run it again",
+        )
 
 
 def copied(run: Run, connection: duckdb.DuckDBPyConnection, sql: str, row_group: int = tables.ROW_GROUP) -> Path:

@@ -12,9 +12,9 @@ import polars as pl
 from catalogs.digests import with_row_hash
 from catalogs.known_lines import LINE_DIGEST, LINES
 from catalogs.spec import CatalogSpec
-from core.errors import NotShared, SourceEmpty, SourceShrunk, SpecInvalid
+from core.errors import SourceEmpty, SourceShrunk, SpecInvalid
 from warehouse.columns import COLUMNS
-from warehouse.engine import copied, engine, one
+from warehouse.engine import copied, engine, one, refuse_if_unseen
 from warehouse.home import beside
 from warehouse.lines import meet, remember
 from warehouse.runs import Run
@@ -121,7 +121,10 @@ def store(run: Run, spec: CatalogSpec, staged: list[Staged]) -> None:
         raise SourceEmpty("has no rows", where=", ".join(run.source), hint="check that the right file was named")
     with engine(run) as connection:
         run.counts["known"] = sum(part.known for part in staged)
-        _refuse_if_unseen(run, connection, folder)
+        rejected, known = run.counts["rejected"], run.counts["known"]
+        told = {"good": run.counts["read"] - rejected - known, "rejects": rejected, "known": known}
+        for kind, rows in told.items():
+            refuse_if_unseen(connection, folder, kind, rows)
         meet(connection, sorted(folder.glob("known-*.parquet")))
         labelled: list[Path] = []
         for file_no, part in enumerate(staged):
@@ -135,21 +138,6 @@ def store(run: Run, spec: CatalogSpec, staged: list[Staged]) -> None:
             _refuse_if_shrunk(run, spec, connection)
         _commit(run, spec, connection, [part.file for part in staged])
     _commit_rejects(run, folder)
-
-
-def _refuse_if_unseen(run: Run, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Raise NotShared unless every staged row is here: another machine's may be late, or lie on its own disk."""
-    rejected, known = run.counts["rejected"], run.counts["known"]
-    told = {"good": run.counts["read"] - rejected - known, "rejects": rejected, "known": known}
-    for kind, rows in told.items():
-        files = ", ".join(quoted(str(file)) for file in folder.glob(f"{kind}-*.parquet"))
-        seen = one(connection, f"SELECT sum(num_rows) FROM parquet_file_metadata([{files}])") if files else 0
-        if seen != rows:
-            raise NotShared(
-                f"workers staged {rows:,} rows ({kind}), and {seen:,} are to be seen here",
-                where=str(folder),
-                hint="AISLE_HOME must be on a file system that shows at once what others wrote; run it again",
-            )
 
 
 def _keep_known_labels(

@@ -35,6 +35,12 @@ def recorded_runs(home: Home, catalog: str) -> pl.DataFrame:
     return tables.read(path, "runs", tables.version(path)).sort("finished_at")
 
 
+def recorded_digests(home: Home, catalog: str) -> dict[str, str]:
+    """sha256 of the files that compaction wrote, by kind/name; others have it in their names."""
+    recorded = recorded_runs(home, catalog)["digests"].drop_nulls()
+    return {name: digest for text in recorded for name, digest in json.loads(text).items()}
+
+
 def versions_of(text: str) -> dict[str, int]:
     """The column `tables` of a recorded run."""
     return {str(kind): int(version) for kind, version in json.loads(text).items()}

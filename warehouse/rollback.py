@@ -10,7 +10,7 @@ import duckdb
 from core.errors import TableDamaged
 from warehouse import tables
 from warehouse.engine import copied, engine, one
-from warehouse.recorded import recorded_runs, versions_of
+from warehouse.recorded import recorded_digests, recorded_runs, versions_of
 from warehouse.registry import ModelRecord
 from warehouse.runs import Run
 from warehouse.statements import quoted, select, statement
@@ -82,8 +82,8 @@ def _same_state(run: Run, connection: duckdb.DuckDBPyConnection) -> int | None:
         """).fetchall()[0]
         if absent:  # it was stored since: older states lack it, too
             return None
-        if not gone and not others:
-            return version if _is_whole(run, version) else None
+        if not gone and not others and _is_whole(run, version):
+            return version
     return None
 
 
@@ -106,5 +106,9 @@ def _files(run: Run, version: int) -> list[str]:
 
 
 def _is_whole(run: Run, version: int) -> bool:
-    """Whether the state at a version is what was written then, by the digests in the names of its files."""
-    return all(file.sha256 == tables.sha256(file.path) for file in tables.logged(run.table("state"), version))
+    """Whether the state at a version is what was written then, by the digests of its files."""
+    named = recorded_digests(run.home, run.catalog)
+    return all(
+        (file.sha256 or named.get(f"state/{file.path.name}")) == tables.sha256(file.path)
+        for file in tables.logged(run.table("state"), version)
+    )

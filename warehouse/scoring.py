@@ -15,7 +15,7 @@ from catalogs.spec import CatalogSpec
 from core.errors import SpecInvalid
 from core.settings import get_settings
 from warehouse import columns, tables
-from warehouse.engine import copied, engine, one
+from warehouse.engine import copied, engine, one, refuse_if_unseen
 from warehouse.home import beside
 from warehouse.registry import ModelRecord
 from warehouse.runs import Run
@@ -49,7 +49,7 @@ class Partition:
     """A range of product versions to score: small enough for memory, named by plain paths so that it can travel.
 
     `beside` is how many of them a machine works on at once, this one included: they share its cores. What comes of it
-    are two files, which become parts of the tables that they are named by.
+    is a file for each table of `outs`, which becomes a part of it.
     """
 
     number: int
@@ -59,8 +59,7 @@ class Partition:
     products: list[str]
     todo: str
     fields: list[str]
-    scores: str
-    state: str
+    outs: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -126,15 +125,16 @@ def plan(
         counts = one(connection, f"SELECT count(*) FROM {planned}"), one(connection, "SELECT count(*) FROM known")
     shared = (run.files("products"), str(todo_file), [field.name for field in spec.fields])
     partitions = [
-        Partition(i, _at_once(i, len(bounds)), first, last, *shared, *_files(folder, i))
+        Partition(i, _at_once(i, len(bounds)), first, last, *shared, _outs(folder, i, replaces))
         for i, (first, last) in enumerate(bounds)
     ]
     return Plan(model, partitions, *counts, window, replaces)
 
 
-def _files(folder: Path, number: int) -> list[str]:
-    """Where a partition's scores and rows of the state are to be written."""
-    return [str(folder / f"{kind}-{number:06d}.parquet") for kind in ("scores", "state")]
+def _outs(folder: Path, number: int, replaces: bool) -> dict[str, str]:
+    """Where a partition's scores are to be written, and its rows of the state if they become current."""
+    kinds = ("scores", "state") if replaces else ("scores",)
+    return {kind: str(folder / f"{kind}-{number:06d}.parquet") for kind in kinds}
 
 
 def _at_once(number: int, partitions: int) -> int:
@@ -166,21 +166,27 @@ def score_partition(part: Partition, model: Predicts, record: ModelRecord, run_i
         pl.lit(run_id).alias("scored_run_id"),
         pl.lit(datetime.now(UTC), dtype=columns.TIME).alias("scored_at"),
     )
-    for kind, file in {"scores": part.scores, "state": part.state}.items():
+    for kind, file in part.outs.items():
         with beside(Path(file)) as out:
             tables.write_parquet(scored.select(*columns.COLUMNS[kind]), out)
     return scored.height
 
 
 def store(run: Run, done: Plan) -> None:
-    """Commit the answers of all partitions: to `scores` for ever, and to the state if they replace what is there."""
+    """Commit the answers of all partitions: to `scores` for ever, and to the state if they replace what is there.
+
+    Raises:
+        NotShared: answers of partitions are not to be seen here.
+    """
     run.counts["scored"] = done.todo
     run.model_version = done.model.version
     if not done.todo and not done.reused:
         return
     with engine(run) as connection:
+        for kind in done.partitions[0].outs if done.partitions else ():
+            refuse_if_unseen(connection, run.staging / "scores", kind, done.todo)
         if done.partitions:
-            run.append("scores", *_few(run, connection, [part.scores for part in done.partitions]))
+            run.append("scores", *_few(run, connection, [part.outs["scores"] for part in done.partitions]))
         if done.replaces:
             run.overwrite("state", *_new_state(run, done, connection))
 
@@ -190,12 +196,12 @@ def _new_state(run: Run, done: Plan, connection: duckdb.DuckDBPyConnection) -> l
     folder = run.staging / "scores"
     for name in ("todo", "reused"):
         connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({quoted(str(folder / f'{name}.parquet'))})")
-    parts = [part.state for part in done.partitions]
+    parts = [part.outs["state"] for part in done.partitions]
     if done.window is not None and parts:  # what was stored then may not be current any more
         scored = [copied(run, connection, f"{_rows(parts)} SEMI JOIN state USING (seq)")]
     else:
         scored = _few(run, connection, parts)
-        if one(connection, "SELECT count(*) FROM state") == done.todo:
+        if parts and one(connection, "SELECT count(*) FROM state") == done.todo:
             return scored
     return [copied(run, connection, statement("other_state")), *scored]
 

@@ -161,9 +161,12 @@ def _moved(path: Path, part: Path) -> AddAction:
     """Move a Parquet file into a table's folder, its digest in its name; what is to be committed of it."""
     from deltalake.transaction import AddAction
 
-    rows = pl.scan_parquet(part).select(pl.len()).collect().item()
-    own = path / f"part-{part.stem}-{sha256(part)}.parquet"
-    part.replace(own)
+    # Out of the way first: a worker that comes too late writes the same part again, and not the same bytes.
+    moved = path / f"{secrets.token_hex(8)}.part"
+    part.replace(moved)
+    rows = pl.scan_parquet(moved).select(pl.len()).collect().item()
+    own = path / f"part-{part.stem}-{sha256(moved)}.parquet"
+    moved.replace(own)
     stat = own.stat()
     stats = json.dumps({"numRecords": rows})
     return AddAction(own.name, stat.st_size, {}, stat.st_mtime_ns // 1_000_000, True, stats)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,7 @@ from warehouse import registry, tables
 from warehouse.home import Home
 from warehouse.mirror import lost
 from warehouse.query import query
-from warehouse.recorded import readable, recorded_runs, versions_of
+from warehouse.recorded import readable, recorded_digests, recorded_runs, versions_of
 from warehouse.runs import Run
 from warehouse.spill import sweep
 from warehouse.statements import quoted
@@ -75,7 +74,7 @@ def check(home: Home, catalog: str) -> Checked:
     try:
         gone = lost(home, catalog)
         versions = readable(home, catalog)
-        digests = _recorded_digests(home, catalog)
+        digests = recorded_digests(home, catalog)
     except AisleError as error:
         return Checked(damage=[_damage(error, str(home.table(catalog, "runs")))])
     files = rows = 0
@@ -97,12 +96,6 @@ def check(home: Home, catalog: str) -> Checked:
     whole = not any(one.where.startswith(str(home.table(catalog, "models"))) for one in damage)
     models, found = _check_models(home, catalog, gone) if whole else (0, [])
     return Checked(len(versions), files, rows, models, [*damage, *found], list(_check_views(home)))
-
-
-def _recorded_digests(home: Home, catalog: str) -> dict[str, str]:
-    """sha256 of the files that compaction wrote, by kind/name."""
-    recorded = recorded_runs(home, catalog)["digests"].drop_nulls()
-    return {name: digest for text in recorded for name, digest in json.loads(text).items()}
 
 
 def _wrong_with(file: tables.LoggedFile, gone: set[Path], recorded: str | None) -> str | None:
