@@ -326,6 +326,27 @@ def backfill(
     return run, plan
 
 
+def test_a_champions_backfill_in_several_partitions_replaces_what_is_current_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AISLE_BATCH_ROWS", "100")
+    get_settings.cache_clear()
+    since = datetime.now(UTC)
+    night([(f"{number}", "ball", None) for number in range(450)])
+    until = datetime.now(UTC)
+    night([("7", "a longer ball", None), ("450", "new", None)])
+    with open_run("shelf", "train") as run:
+        crown(run, "v2", "digest-2")
+    _, plan = backfill("v2", since, until, LengthModel())
+    assert (plan.todo, len(plan.partitions), plan.replaces) == (450, 3, True)
+    told = asked("SELECT product_id, label, model_version FROM predictions")
+    assert len(told) == 451
+    by_id = {key: (label, version) for key, label, version in told}
+    assert (by_id.pop("7"), by_id.pop("450")) == (("Books", "v1"), ("Toys", "v1"))
+    assert set(by_id.values()) == {("Toys", "v2")}
+    assert asked("SELECT count(*) FROM predictions_history WHERE model_version = 'v2'") == [(450,)]
+
+
 def test_a_backfill_of_products_that_are_all_gone_leaves_none(home: Path) -> None:
     since = datetime.now(UTC)
     night(ROWS)

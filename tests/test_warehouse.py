@@ -131,11 +131,13 @@ def test_a_scoring_adds_few_files_however_many_partitions_it_had(
     titles = {f"{number}": "x" * (number % 9 + 1) for number in range(450)}
     night([(key, title, None) for key, title in titles.items()])
     assert (files_of("scores"), files_of("state")) == (files, files)
+    assert ask("SELECT count(*) AS n FROM predictions") == [{"n": 450}]
     labels = {row["product_id"]: row["label"] for row in ask("SELECT product_id, label FROM predictions")}
     assert labels == {key: "Books" if len(title) > 5 else "Toys" for key, title in titles.items()}
     # Of those, some get other answers, and one is new: what was not scored is copied, in a file of its own.
     night([("7", "now quite long", None), ("450", "new", None)])
     assert (files_of("scores"), files_of("state")) == (files + 1, 2)
+    assert ask("SELECT count(*) AS n FROM predictions") == [{"n": 451}]
     changed = {row["product_id"]: row["label"] for row in ask("SELECT product_id, label FROM predictions")}
     assert changed == labels | {"7": "Books", "450": "Toys"}
 

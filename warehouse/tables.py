@@ -120,10 +120,13 @@ def _write(path: Path, parts: Sequence[pl.DataFrame | Path], mode: Literal["appe
         try:
             files = []
             for part in parts:
-                if isinstance(part, pl.DataFrame):
-                    made.append(path / f"{secrets.token_hex(8)}.part")
-                    write_parquet(part, made[-1])
-                files.append(made[-1] if isinstance(part, pl.DataFrame) else part)
+                if isinstance(part, Path):
+                    files.append(part)
+                    continue
+                file = path / f"{secrets.token_hex(8)}.part"
+                made.append(file)
+                write_parquet(part, file)
+                files.append(file)
             _commit_files(path, files, mode)
         finally:
             for file in made:
