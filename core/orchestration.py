@@ -18,8 +18,11 @@ os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from copy import copy
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -87,6 +90,16 @@ class Step(Task[P, R]):
         self._told(None, 0, 1)
         result = super().__call__(*args, **kwargs) if under_prefect() else self.fn(*args, **kwargs)
         return self._told(result, 1, 1)
+
+    @contextmanager
+    def beside(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[Future[R]]:
+        """Run in a thread of this process while the block works on what does not need it; behind the block it is done.
+
+        Ask the future for the result behind the block: it raises what the step has raised.
+        """
+        here = copy_context()  # the settings and the flow run in force here are in force in the thread
+        with ThreadPoolExecutor(1, thread_name_prefix="aisle-beside") as pool:
+            yield pool.submit(here.run, partial(self, *args, **kwargs))
 
     def each(self, items: Iterable[Any], *, shared: Path, **fixed: Any) -> list[R]:
         """The results for every item in order, worked on side by side; `fixed` arguments go to each.

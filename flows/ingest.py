@@ -10,6 +10,7 @@ from tasks.read_file import read_file
 from tasks.results import IngestResult
 from tasks.store_rows import store_rows
 from tasks.validate_rows import validate_rows
+from tasks.write_validation import write_validation
 from warehouse.runs import open_run
 
 
@@ -22,6 +23,7 @@ def ingest(catalog: str, source: list[str], within: str | None = None) -> Ingest
     with open_run(catalog, "ingest", source, within) as run:
         files = find_source(run.run_id)
         read = read_file.each(files, shared=run.staging)
-        store_rows(run.run_id, read)
-        reports = validate_rows(run.run_id, read)
+        with validate_rows.beside(run.run_id, read) as suite:
+            store_rows(run.run_id, read)
+        reports = write_validation(run.run_id, read, suite.result())
         return IngestResult.of(run, read, reports)

@@ -1,54 +1,18 @@
-"""Step: the same rules as a Great Expectations suite, and the validation page."""
+"""Step: the same rules as a Great Expectations suite."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
-
-import polars as pl
-
-from catalogs import registry
 from core.orchestration import step
-from expectations.rules import compile as compile_rules
-from expectations.rules import counted
 from expectations.sample import Sample
-from expectations.suite import validate
-from reports import validation
+from expectations.suite import SuiteResult, validate
 from tasks.read_file import FileRead
-from warehouse.runs import Run, joined
-
-SHOWN_ROWS = 20_000
-"""Rejected and conflicting rows that the page may choose from; all of them are in SQL."""
+from warehouse.runs import joined
 
 
 @step("validate rows")
-def validate_rows(run_id: str, files: list[FileRead]) -> dict[str, str]:
-    """Run the suite on the batch, or on a stated sample of it, and write the page; returns the paths of both."""
-    run = joined(run_id)
-    spec = registry.load(run.catalog)
-    suite = validate(Sample.merged([file.sample for file in files]), run.reports / "data_docs")
-    failed = sum((file.failed for file in files), Counter[str]())
-    unread = sum((file.unread for file in files), Counter[str]())
-    numbers = {field.column for field in spec.fields if field.kind == "number"}
-    columns = files[0].columns if files else []
-    page = validation.write(
-        run.reports,
-        catalog=run.catalog,
-        run_id=run_id,
-        source=run.source,
-        counts=run.counts,
-        rejects=_own(run, "rejects").rename({"source": "source_file", "line": "source_row"}),
-        conflicts=_own(run, "conflicts").rename({"source": "source_file", "line": "source_row"}),
-        rules=counted(compile_rules(spec), failed),
-        suite=suite,
-        columns=[
-            replace(column, unread=unread[column.name]) if column.name in numbers else column for column in columns
-        ],
-        docs_link=suite.docs.relative_to(run.reports).as_posix(),
-    )
-    return {"validation": str(page), "data_docs": str(suite.docs)}
+def validate_rows(run_id: str, files: list[FileRead]) -> SuiteResult:
+    """Run the suite on the batch, or on a stated sample of it, and write Data Docs.
 
-
-def _own(run: Run, kind: str) -> pl.DataFrame:
-    """Rows that this run wrote, up to SHOWN_ROWS."""
-    return run.scan(kind).filter(pl.col("run_id") == run.run_id).head(SHOWN_ROWS).collect()
+    It needs nothing that is stored, and takes one core: a flow runs it beside what stores the rows.
+    """
+    return validate(Sample.merged([file.sample for file in files]), joined(run_id).reports / "data_docs")

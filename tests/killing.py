@@ -82,8 +82,9 @@ class Points:
 
     def reach(self, name: str) -> None:
         self._times[name] += 1
-        self.reached.append(f"{name} ({self._times[name]})")
-        if self.reached[-1] == self.until:
+        point = f"{name} ({self._times[name]})"  # steps run beside others: the last of the list may be theirs by now
+        self.reached.append(point)
+        if point == self.until:
             os.kill(os.getpid(), self.sign)
 
     def watch(self) -> None:
