@@ -36,7 +36,7 @@ RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ python3-dev >/dev/null \
  && /opt/uv/bin/uv pip sync --quiet --python /opt/aisle/bin/python --require-hashes requirements/api.txt requirements/image.txt
 COPY . .
-RUN PYTHONPATH=. /opt/aisle/bin/python deploy/docker/build_kernels
+RUN PYTHONPATH=. /opt/aisle/bin/python -m classifier.library /kernels
 
 
 # --- One stage for each lock: packages first, because they change less often than the project.
@@ -46,9 +46,10 @@ RUN /opt/uv/bin/uv pip sync --quiet --python /opt/aisle/bin/python --require-has
  && /opt/uv/bin/uv pip uninstall --quiet --python /opt/aisle/bin/python $NOT_IN_IMAGES \
  && deploy/docker/trim /opt/aisle/lib/python3.*/site-packages
 COPY . .
-COPY --from=kernels /src/classifier/*.so classifier/
+COPY --from=kernels /kernels /kernels
 # Bytecode of what the server loads, and of that alone: all of it would be 65 MB, none would cost seconds at every start.
-RUN /opt/uv/bin/uv pip install --quiet --python /opt/aisle/bin/python --no-deps . \
+RUN cp /kernels/* /opt/aisle/lib/python3.*/site-packages/ \
+ && /opt/uv/bin/uv pip install --quiet --python /opt/aisle/bin/python --no-deps . \
  && cd /tmp && /opt/aisle/bin/aisle --help >/dev/null \
  && /opt/aisle/bin/python -c 'import aisle.commands.serving, api.api, api.serve, skops.io, uvicorn.lifespan.on, uvicorn.protocols.http.httptools_impl, uvloop'
 
@@ -58,8 +59,9 @@ RUN /opt/uv/bin/uv pip sync --quiet --python /opt/aisle/bin/python --require-has
  && /opt/uv/bin/uv pip uninstall --quiet --python /opt/aisle/bin/python $NOT_IN_IMAGES \
  && deploy/docker/trim /opt/aisle/lib/python3.*/site-packages
 COPY . .
-COPY --from=kernels /src/classifier/*.so classifier/
-RUN /opt/uv/bin/uv pip install --quiet --python /opt/aisle/bin/python --no-deps . \
+COPY --from=kernels /kernels /kernels
+RUN cp /kernels/* /opt/aisle/lib/python3.*/site-packages/ \
+ && /opt/uv/bin/uv pip install --quiet --python /opt/aisle/bin/python --no-deps . \
  && /opt/aisle/bin/python -m compileall -q -j 0 /opt/aisle/lib
 
 

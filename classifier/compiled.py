@@ -1,10 +1,12 @@
-"""Functions that Numba compiles once, and keeps beside their source as Python keeps bytecode.
+"""Functions that are compiled once: to a library, or by Numba, which keeps them beside their source.
 
-An image carries them as a library instead (deploy/docker/build_kernels), and leaves the compiler, 200 MB, at home.
+The library (classifier/library.py) is what images have and scripts/install builds: no process loads a compiler then.
+Where it could not be built, and where the sources were changed since, Numba compiles what it has not kept.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "LIBRARY",
     "Best",
     "Bytes",
     "Flags",
@@ -30,10 +31,11 @@ __all__ = [
     "Weights",
     "compiled",
     "library_name",
+    "loaded",
+    "module_name",
 ]
 
-LIBRARY = "_kernels"
-"""The module beside this one that an image has."""
+_SOURCES = ("compiled.py", "kernels.py", "sums.py")
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -89,6 +91,17 @@ def compiled(function: _Function, floats: str = "float32") -> _Function:
     return cast(_Function, dispatcher)
 
 
+def module_name() -> str:
+    """Name of the library of these very sources: one of others has another name, and is not loaded."""
+    sources = b"".join((Path(__file__).parent / name).read_bytes() for name in _SOURCES)
+    return f"aisle_kernels_{hashlib.sha256(sources).hexdigest()[:12]}"
+
+
+def loaded() -> bool:
+    """Whether functions are those of the library."""
+    return _library() is not None
+
+
 def library_name(function: Callable[..., Any], floats: str) -> str:
     """What a function is called in the library."""
     return f"{function.__name__}_{floats}"
@@ -97,7 +110,7 @@ def library_name(function: Callable[..., Any], floats: str) -> str:
 @lru_cache
 def _library() -> Any:
     try:
-        return import_module(f"classifier.{LIBRARY}")
+        return import_module(module_name())
     except ModuleNotFoundError:
         return None
 

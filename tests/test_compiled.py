@@ -18,7 +18,15 @@ from classifier import compiled as compiling
 from classifier.compiled import Float64s, Floats, Int64s, compiled
 
 PROJECT = Path(__file__).resolve().parent.parent
-LOAD = """
+# Before anything else: as where no library could be built.
+NO_LIBRARY = """
+import sys
+from classifier.compiled import module_name
+sys.modules[module_name()] = None
+"""
+LOAD = (
+    NO_LIBRARY
+    + """
 import tempfile
 def refused(*_, **__):
     raise OSError("read-only")
@@ -30,6 +38,7 @@ assert len(functions) > 10
 missed = [one.py_func.__name__ for one in functions if not sum(one.stats.cache_hits.values())]
 print(missed, {one.stats.cache_path for one in functions})
 """
+)
 # Every function, on words of several scripts: one product's labels would not ask for all of them.
 ASK = """
 import sys
@@ -75,16 +84,48 @@ done.set()
 """
 
 
+@pytest.fixture
+def changed(tmp_path: Path) -> Path:
+    """A folder with the classifier as somebody has changed it."""
+    shutil.copytree(PROJECT / "classifier", tmp_path / "classifier", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "classifier" / "sums.py").open("a") as sums:
+        sums.write("# changed\n")
+    return tmp_path
+
+
+@pytest.fixture
+def by_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions that no library has."""
+    monkeypatch.setattr(compiling, "_library", lambda: None)
+
+
+def told(code: str, where: Path = PROJECT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What Python says to some code, with the classifier of a folder."""
+    others = {**os.environ, "PYTHONPATH": str(where), **environment}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=where, env=others, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.skipif(
+    not compiling.loaded(), reason="scripts/install could build no library here: it needs a C++ compiler"
+)
+def test_with_the_library_no_process_loads_the_compiler() -> None:
+    code = "import sys, classifier.sums, classifier.model; print('numba' in sys.modules)"
+    assert told(code).stdout == "False\n"
+
+
+def test_a_library_of_other_sources_is_not_loaded(changed: Path) -> None:
+    assert told("from classifier.compiled import loaded; print(loaded())", changed).stdout == "False\n"
+
+
 def test_what_was_compiled_at_install_is_loaded_also_where_nothing_can_be_written() -> None:
     """As in an image whose files belong to someone else."""
-    subprocess.run([sys.executable, "-c", "import classifier.sums"], cwd=PROJECT, check=True)  # if nobody installed it
-    subprocess.run([sys.executable, "-c", "import classifier.kernels"], cwd=PROJECT, check=True)
-    command = [sys.executable, "-c", LOAD]
-    found = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert found.split() == ["[]", f"{{'{PROJECT / 'classifier' / '__pycache__'}'}}"]
+    filled = told(NO_LIBRARY + "import classifier.kernels, classifier.sums")  # if nobody installed it
+    assert filled.returncode == 0, filled.stderr
+    assert told(LOAD).stdout.split() == ["[]", f"{{'{PROJECT / 'classifier' / '__pycache__'}'}}"]
 
 
-def test_the_library_of_an_image_is_asked_with_the_right_arrays_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_is_asked_with_the_right_arrays_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """By itself it would read whatever memory it is given."""
 
     def total(values: Floats, places: Int64s) -> float:
@@ -105,33 +146,31 @@ def test_the_library_of_an_image_is_asked_with_the_right_arrays_alone(monkeypatc
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, which deploy/docker/build_kernels needs")
-def test_the_library_of_an_image_gives_what_is_compiled_here(tmp_path: Path) -> None:
-    package = tmp_path / "classifier"
-    shutil.copytree(PROJECT / "classifier", package, ignore=shutil.ignore_patterns("__pycache__"))
-    other = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    build = [sys.executable, PROJECT / "deploy" / "docker" / "build_kernels"]
-    subprocess.run(build, cwd=tmp_path, env=other, check=True, timeout=300)
-    assert list(package.glob("_kernels*.so"))
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, which classifier/library.py needs")
+def test_the_library_gives_what_numba_does(changed: Path) -> None:
+    built = told(
+        "import sys, runpy; sys.argv = ['', 'built']; runpy.run_module('classifier.library', run_name='__main__')",
+        changed,
+    )
+    assert built.returncode == 0, built.stderr
+    (library,) = (changed / "built").iterdir()
+    assert built.stdout.strip() == str(library.relative_to(changed))
     answers = [
-        subprocess.run(
-            [sys.executable, "-c", ASK], cwd=where, env=env, check=True, timeout=120, capture_output=True
-        ).stdout
-        for where, env in ((tmp_path, other), (PROJECT, {**os.environ, "PYTHONPATH": str(PROJECT)}))
+        told(ASK, changed, PYTHONPATH=f"{changed}{os.pathsep}{library.parent}").stdout,
+        told(NO_LIBRARY + ASK, changed).stdout,
     ]
-    (numba, built), (here, not_built) = (answer.split(b"\n", 1) for answer in answers)
-    assert (numba, here) == (b"False", b"True")
-    assert built == not_built
-    assert built.endswith(b"True\n"), "it keeps other threads waiting"
+    (numba, of_library), (here, of_numba) = (answer.split("\n", 1) for answer in answers)
+    assert (numba, here) == ("False", "True")
+    assert of_library == of_numba
+    assert of_library.endswith("True\n"), "it keeps other threads waiting"
 
 
 def test_without_compiling_it_says_so() -> None:
-    command = [sys.executable, "-c", "import classifier.kernels"]
-    without = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    result = subprocess.run(command, cwd=PROJECT, env=without, capture_output=True, text=True, check=False)
+    result = told(NO_LIBRARY + "import classifier.kernels", NUMBA_DISABLE_JIT="1")
     assert "NUMBA_DISABLE_JIT is set" in result.stderr
 
 
+@pytest.mark.usefixtures("by_numba")
 def test_a_folder_that_can_only_be_read_is_taken_for_what_it_was_filled_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +189,7 @@ def test_a_folder_that_can_only_be_read_is_taken_for_what_it_was_filled_with(
     assert compiled(function).stats.cache_path != str(tmp_path / "__pycache__")
 
 
+@pytest.mark.usefixtures("by_numba")
 def test_it_compiles_where_there_is_no_place_to_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling._cache_class()._impl_class, "_locator_classes", ())
 
@@ -165,6 +205,7 @@ def test_it_compiles_where_there_is_no_place_to_keep_it(monkeypatch: pytest.Monk
         function(np.array([1.5, 2.5], dtype=np.float32), np.array([1]), sums)
 
 
+@pytest.mark.usefixtures("by_numba")
 def test_what_cannot_be_saved_works_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise OSError("the disk is full")

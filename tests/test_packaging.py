@@ -158,9 +158,11 @@ def test_a_half_made_venv_is_made_anew_and_works(tmp_path: Path):
     project = copy_of_the_project(tmp_path)
     (project / ".venv" / "bin").mkdir(parents=True)
     (project / ".venv" / ".installing").write_text("4194305\n")  # above the largest process id there is
-    result = install(project, "api")
+    result = install(project, "api", CC="no-such-compiler", CXX="no-such-compiler")
     assert result.returncode == 0, result.stderr
     assert "making it anew" in result.stdout
+    assert "Numba keeps the compiled loops" in result.stderr
+    assert "g++" in result.stderr
     python = project / ".venv" / "bin" / "python"
     code = "import core.errors, catalogs, classifier, warehouse, api; print(core.errors.__file__)"
     found = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -176,6 +178,9 @@ def test_what_the_api_needs_is_enough_to_serve(tmp_path: Path, tmp_path_factory:
     project = copy_of_the_project(tmp_path)
     assert install(project, "api").returncode == 0
     python = project / ".venv" / "bin" / "python"
+    if shutil.which("g++"):
+        code = "import sys, api.api; print('numba' in sys.modules)"
+        assert subprocess.run([python, "-c", code], cwd=project, capture_output=True, check=True).stdout == b"False\n"
     for heavy in ("prefect", "great_expectations", "evidently", "pandas", "deltalake"):
         found = subprocess.run([python, "-c", f"import {heavy}"], capture_output=True, text=True, check=False)
         assert f"No module named '{heavy}'" in found.stderr
@@ -280,7 +285,7 @@ def make_venv_look_installed(project: Path, level: str) -> None:
     """A virtual environment without pip, and the stamp that a finished install leaves."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
     files = ["requirements/uv.txt", f"requirements/{level}.txt", "pyproject.toml", "scripts/install"]
-    files += [f"classifier/{name}.py" for name in ("compiled", "kernels", "sums")]
+    files += [f"classifier/{name}.py" for name in ("compiled", "kernels", "library", "sums")]
     content = b"".join((project / name).read_bytes() for name in files)
     checksum = subprocess.run(["cksum"], input=content, capture_output=True, check=True).stdout.decode()
     (project / ".venv" / f".installed-{level}").write_text(f"{checksum}{project.resolve()}\n")
