@@ -7,6 +7,7 @@ Where it could not be built, and where the sources were changed since, Numba com
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 _SOURCES = ("compiled.py", "kernels.py", "sums.py")
+
+log = logging.getLogger("aisle.compiled")
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -68,7 +71,7 @@ Weights: TypeAlias = Annotated[NDArray[np.floating], _Kind(None, 2, only_read=Tr
 def compiled(function: _Function, floats: str = "float32") -> _Function:
     """Compile a function of plain arrays for the types that it is annotated with; it needs no interpreter lock.
 
-    The first import on a machine takes seconds, the later ones load what that one kept (scripts/install is the first).
+    Without the library, the first import on a machine takes seconds, and the later ones load what that one kept.
 
     Args:
         function: all its arguments and what it gives must be annotated.
@@ -112,6 +115,9 @@ def _library() -> Any:
     try:
         return import_module(module_name())
     except ModuleNotFoundError:
+        return None
+    except ImportError as error:  # of another system, or not whole
+        log.warning("scripts/install built a library that cannot be loaded; Numba compiles instead: %s", error)
         return None
 
 

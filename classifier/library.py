@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+import tempfile
 import warnings
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,28 +22,41 @@ __all__ = ["build"]
 
 
 def build(folder: Path) -> Path:
-    """Build the library into `folder`, in place of those of other sources; returns its file. What is there stays."""
+    """Build the library into `folder`, in place of all that were built there before; returns its file.
+
+    To be called in a process of its own, which has imported no compiled function yet.
+
+    Raises:
+        RuntimeError: the functions are those of a library already.
+        ImportError: what was built cannot be loaded.
+    """
     from numba.core.errors import NumbaPendingDeprecationWarning
 
-    folder.mkdir(parents=True, exist_ok=True)
     name = module_name()
-    for other in folder.glob(f"{name.rpartition('_')[0]}_*"):
-        if other.name.partition(".")[0] != name:
-            other.unlink()
-    if not list(folder.glob(f"{name}.*")):
-        with warnings.catch_warnings(), TemporaryDirectory(dir=folder) as own:  # half a file is no library
-            warnings.simplefilter("ignore", NumbaPendingDeprecationWarning)  # until it has a successor
+    sys.modules[name] = None  # type: ignore[assignment]  # as if there were none: it is to be made of the sources
+    if loaded():
+        raise RuntimeError("the library that is to be built is in use here: build it in a process of its own")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    with warnings.catch_warnings(), TemporaryDirectory(dir=folder) as own, TemporaryDirectory() as scratch:
+        warnings.simplefilter("ignore", NumbaPendingDeprecationWarning)  # until it has a successor
+        tempfile.tempdir = scratch  # numba.pycc leaves some of its files behind
+        try:
             _compile(name, own)
-            for made in Path(own).iterdir():
-                made.replace(folder / made.name)
-    return next(folder.glob(f"{name}.*"))
+        finally:
+            tempfile.tempdir = None
+        spec = spec_from_file_location(name, Path(own, file))
+        if spec is None:
+            raise ImportError(f"{file} is no module")
+        module_from_spec(spec)  # what cannot be loaded takes no library's place
+        for other in folder.glob(f"{name.rpartition('_')[0]}_*"):
+            other.unlink()
+        return Path(own, file).rename(folder / file)
 
 
 def _compile(name: str, folder: str) -> None:
     from classifier import kernels, sums
 
-    if loaded():
-        raise RuntimeError(f"{name} is loaded from another folder already")
     # Without types, both.
     pycc: Any = import_module("numba.pycc")
     compiler: Any = import_module("numba.pycc.compiler")

@@ -95,11 +95,19 @@ class Step(Task[P, R]):
     def beside(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[Future[R]]:
         """Run in a thread of this process while the block works on what does not need it; behind the block it is done.
 
-        Ask the future for the result behind the block: it raises what the step has raised.
+        Ask the future for the result behind the block: it raises what the step has raised. What the block raises comes
+        when the step is done, with a note of the step's own error where it has one.
         """
         here = copy_context()  # the settings and the flow run in force here are in force in the thread
         with ThreadPoolExecutor(1, thread_name_prefix="aisle-beside") as pool:
-            yield pool.submit(here.run, partial(self, *args, **kwargs))
+            future = pool.submit(here.run, partial(self, *args, **kwargs))
+            try:
+                yield future
+            except BaseException as error:
+                if (own := _outlasted(future)) is not None:
+                    error.add_note(f"and '{self.name}', beside it: {own!r}")
+                raise
+            _outlasted(future)
 
     def each(self, items: Iterable[Any], *, shared: Path, **fixed: Any) -> list[R]:
         """The results for every item in order, worked on side by side; `fixed` arguments go to each.
@@ -147,6 +155,19 @@ class Step(Task[P, R]):
     def _told(self, result: Any, done: int, total: int) -> Any:
         tell_progress(str(self.name), done, total)
         return result
+
+
+def _outlasted(future: Future[Any]) -> BaseException | None:
+    """Wait until a step is done, also when interrupted: nothing goes on behind a run that was given up."""
+    interrupted: KeyboardInterrupt | None = None
+    while not future.done():
+        try:
+            future.exception()
+        except KeyboardInterrupt as error:
+            interrupted = error
+    if interrupted is not None:
+        raise interrupted
+    return future.exception()
 
 
 class _Progress:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RuleResult", "SuiteResult", "run_suite", "validate"]
 
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
 EXPECTATIONS: dict[CheckKind, str] = {
     "not_null": "ExpectColumnValuesToNotBeNull",
     "in_set": "ExpectColumnValuesToBeInSet",
@@ -220,8 +222,10 @@ def _pandas(values: pl.DataFrame) -> pd.DataFrame:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No usage reports, no warnings about our patterns' groups, and Python's regular expressions in pandas."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    """No warnings about our patterns' groups, and Python's regular expressions in pandas.
+
+    Both hold for the whole process: what runs beside it must not need warnings or pandas' own way.
+    """
     import pandas as pd
 
     # pandas' Arrow strings match with RE2, whose \s, \w and \d know ASCII only; Rust's and Python's know Unicode.

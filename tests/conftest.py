@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
 NIGHT_ROWS = 3_000
+
+
+def can_build() -> bool:
+    """Whether there is what scripts/install needs to build the library of the compiled loops."""
+    return shutil.which("g++") is not None and Path(sysconfig.get_path("include"), "Python.h").exists()
 
 
 @pytest.fixture(scope="session")

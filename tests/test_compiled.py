@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from numba.core.caching import IndexDataCacheFile
 
 from classifier import compiled as compiling
 from classifier.compiled import Float64s, Floats, Int64s, compiled
+from tests.conftest import can_build
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Before anything else: as where no library could be built.
@@ -84,6 +86,9 @@ done.set()
 """
 
 
+needs_compiler = pytest.mark.skipif(not can_build(), reason="no g++ or no headers of Python: no library can be built")
+
+
 @pytest.fixture
 def changed(tmp_path: Path) -> Path:
     """A folder with the classifier as somebody has changed it."""
@@ -99,23 +104,31 @@ def by_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "_library", lambda: None)
 
 
-def told(code: str, where: Path = PROJECT, **environment: str) -> subprocess.CompletedProcess[str]:
+def told(
+    code: str, where: Path = PROJECT, *, seconds: int = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """What Python says to some code, with the classifier of a folder."""
     others = {**os.environ, "PYTHONPATH": str(where), **environment}
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, cwd=where, env=others, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=where, env=others, capture_output=True, text=True, timeout=seconds, check=False)
 
 
-@pytest.mark.skipif(
-    not compiling.loaded(), reason="scripts/install could build no library here: it needs a C++ compiler"
-)
+@needs_compiler
 def test_with_the_library_no_process_loads_the_compiler() -> None:
     code = "import sys, classifier.sums, classifier.model; print('numba' in sys.modules)"
-    assert told(code).stdout == "False\n"
+    assert told(code).stdout == "False\n", "run scripts/install: the sources have changed since"
 
 
 def test_a_library_of_other_sources_is_not_loaded(changed: Path) -> None:
     assert told("from classifier.compiled import loaded; print(loaded())", changed).stdout == "False\n"
+
+
+def test_a_library_that_cannot_be_loaded_is_warned_of_and_not_used(changed: Path) -> None:
+    name = told("from classifier.compiled import module_name; print(module_name())", changed).stdout.strip()
+    (changed / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}").write_bytes(b"half a file")
+    found = told("from classifier.compiled import loaded; print(loaded())", changed)
+    assert found.stdout == "False\n"
+    assert "cannot be loaded; Numba compiles instead" in found.stderr
 
 
 def test_what_was_compiled_at_install_is_loaded_also_where_nothing_can_be_written() -> None:
@@ -146,12 +159,10 @@ def test_the_library_is_asked_with_the_right_arrays_alone(monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, which classifier/library.py needs")
+@needs_compiler
 def test_the_library_gives_what_numba_does(changed: Path) -> None:
-    built = told(
-        "import sys, runpy; sys.argv = ['', 'built']; runpy.run_module('classifier.library', run_name='__main__')",
-        changed,
-    )
+    code = "from classifier.library import build; from pathlib import Path; print(build(Path('built')))"
+    built = told(code, changed, seconds=300)
     assert built.returncode == 0, built.stderr
     (library,) = (changed / "built").iterdir()
     assert built.stdout.strip() == str(library.relative_to(changed))

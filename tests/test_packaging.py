@@ -19,6 +19,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from tests.api_server import running, shared_home
+from tests.conftest import can_build
 
 PROJECT = Path(__file__).resolve().parent.parent
 LEVELS = ("api", "pipeline", "dev")
@@ -161,7 +162,7 @@ def test_a_half_made_venv_is_made_anew_and_works(tmp_path: Path):
     result = install(project, "api", CC="no-such-compiler", CXX="no-such-compiler")
     assert result.returncode == 0, result.stderr
     assert "making it anew" in result.stdout
-    assert "Numba keeps the compiled loops" in result.stderr
+    assert "no library of the compiled loops" in result.stderr
     assert "g++" in result.stderr
     python = project / ".venv" / "bin" / "python"
     code = "import core.errors, catalogs, classifier, warehouse, api; print(core.errors.__file__)"
@@ -178,7 +179,7 @@ def test_what_the_api_needs_is_enough_to_serve(tmp_path: Path, tmp_path_factory:
     project = copy_of_the_project(tmp_path)
     assert install(project, "api").returncode == 0
     python = project / ".venv" / "bin" / "python"
-    if shutil.which("g++"):
+    if can_build():
         code = "import sys, api.api; print('numba' in sys.modules)"
         assert subprocess.run([python, "-c", code], cwd=project, capture_output=True, check=True).stdout == b"False\n"
     for heavy in ("prefect", "great_expectations", "evidently", "pandas", "deltalake"):
