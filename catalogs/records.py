@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from catalogs.digests import add_digests, add_product_id
@@ -21,9 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTROL", "asked_of", "product_of"]
 
+_TEXT_ALONE = frozenset({str})
+
 # C0 and C1 control characters but tab, line feed and carriage return.
 CONTROL = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]"
 _CONTROL = re.compile(CONTROL)
+# The same in UTF-8: bytes that are one, and pairs of them.
+_CONTROL_BYTES = bytes(byte for byte in range(0x80) if _CONTROL.match(chr(byte)))
+_C1_BYTES = re.compile(b"\xc2[\x80-\x9f]")
 
 
 def product_of(record: Mapping[str, Any], spec: CatalogSpec, *, digests: bool = True) -> dict[str, Any]:
@@ -34,10 +40,11 @@ def product_of(record: Mapping[str, Any], spec: CatalogSpec, *, digests: bool = 
         spec: the catalogue.
         digests: whether it is to have them; a product that is only asked about needs none.
     """
+    given = _given([record], spec)
     product: dict[str, Any] = {
         PRODUCT_ID: None if spec.id is None else _token(record.get(spec.id)),
         KNOWN_PATH: _known_path(record, spec),
-        **{field.name: _values([record], field, spec)[0] for field in spec.fields},
+        **{field.name: _values(given, field, spec)[0] for field in spec.fields},
         **{column: _token(record.get(column)) for column in spec.keep},
     }
     if digests:
@@ -54,49 +61,46 @@ def asked_of(records: Sequence[Mapping[str, Any]], spec: CatalogSpec) -> dict[st
         records: parsed JSON objects.
         spec: the catalogue.
     """
-    columns = {field.name: _values(records, field, spec) for field in spec.fields}
+    given = _given(records, spec)
+    columns = {field.name: _values(given, field, spec) for field in spec.fields}
     if spec.id is not None:
-        return {PRODUCT_ID: [_token(record.get(spec.id)) for record in records], **columns}
+        return {PRODUCT_ID: _tokens(given[spec.id]), **columns}
     products = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     for product in products:
         add_product_id(product, spec)
     return {PRODUCT_ID: [product[PRODUCT_ID] for product in products], **columns}
 
 
-def _values(records: Sequence[Mapping[str, Any]], field: FieldSpec, spec: CatalogSpec) -> list[Any]:
-    """A field's value in each record."""
-    given = [record.get(field.column) for record in records]
+def _given(records: Sequence[Mapping[str, Any]], spec: CatalogSpec) -> dict[str, list[Any]]:
+    """What records hold under every key that is read, key by key."""
+    keys = list(dict.fromkeys(chain.from_iterable(either for _, *either in spec.keys_asked)))
+    # Record by record: they lie far apart in memory, and to visit each for every key takes three times as long.
+    rows = [[record.get(key) for key in keys] for record in records]
+    return {key: [row[place] for row in rows] for place, key in enumerate(keys)}
+
+
+def _values(columns: Mapping[str, list[Any]], field: FieldSpec, spec: CatalogSpec) -> list[Any]:
+    """A field's value in each record, of what `_given` found."""
+    given = columns[field.column]
     if field.name not in spec.source_columns:
         given = [
-            record.get(field.name) if as_texts(value) is None else value
-            for record, value in zip(records, given, strict=True)
+            other if as_texts(value) is None else value for value, other in zip(given, columns[field.name], strict=True)
         ]
-    value_of = _VALUE_OF[field.kind]
-    return [None if value is None else value_of(value, field.html, spec.source.decimal) for value in given]
-
-
-def _written(value: Any, escaped: bool, _: str) -> str | None:
-    clean = _clean(_text(value), escaped=escaped)
-    return clean if clean and not clean.isspace() else None
-
-
-def _number(value: Any, _: bool, decimal: str) -> float | None:
-    return number(_clean(_text(value), escaped=False), decimal)
-
-
-_VALUE_OF: dict[str, Callable[[Any, bool, str], Any]] = {
-    "text": _written,
-    "keyword": lambda value, escaped, _: _token(value, escaped=escaped),
-    "ids": lambda value, _, __: _tokens(value) or None,
-    "number": _number,
-}
+    if field.kind == "text":
+        return [text if text and not text.isspace() else None for text in _clean_texts(given, escaped=field.html)]
+    if field.kind == "keyword":
+        return _tokens(given, escaped=field.html)
+    if field.kind == "ids":
+        return [tokens or None for tokens in _token_lists(given)]
+    decimal = spec.source.decimal
+    return [None if text is None else number(text, decimal) for text in _clean_texts(given)]
 
 
 def _known_path(record: Mapping[str, Any], spec: CatalogSpec) -> list[str] | None:
     label = spec.label
     path: list[str] = []
     if label.list_column is not None:
-        path = _tokens(record.get(label.list_column), escaped=label.html)[: len(spec.levels)]
+        path = _token_lists([record.get(label.list_column)], escaped=label.html)[0][: len(spec.levels)]
     else:
         for column in label.source_columns:
             level = _token(record.get(column), escaped=label.html)
@@ -108,33 +112,55 @@ def _known_path(record: Mapping[str, Any], spec: CatalogSpec) -> list[str] | Non
     return path if path and path[0] not in label.ignored else None
 
 
-def _text(value: Any) -> str | None:
+def _token(value: Any, *, escaped: bool = False) -> str | None:
+    return _tokens([value], escaped=escaped)[0]
+
+
+def _tokens(values: Iterable[Any], *, escaped: bool = False) -> list[str | None]:
+    """Each value as one token; None where nothing is left."""
+    return [(text.strip() or None) if text else None for text in _clean_texts(values, escaped=escaped)]
+
+
+def _token_lists(values: Iterable[Any], *, escaped: bool = False) -> list[list[str]]:
+    """Each value as a list of tokens."""
+    lists = [value if type(value) is list else as_texts(value) or [] for value in values]
+    if not set(map(type, chain.from_iterable(lists))) <= _TEXT_ALONE:
+        lists = [as_texts(texts) or [] for texts in lists]
+    clean = iter(_clean_texts(chain.from_iterable(lists), escaped=escaped))
+    return [[token for text in islice(clean, len(texts)) if text and (token := text.strip())] for texts in lists]
+
+
+def _clean_texts(values: Iterable[Any], *, escaped: bool = False) -> list[str | None]:
+    """Values as text without control characters and, where they are `escaped`, without HTML entities."""
+    texts = [value if value is None or type(value) is str else _joined(value) for value in values]
+    plain = [html.unescape(text) if text and "&" in text else text for text in texts] if escaped else texts
+    if _is_clean("".join(filter(None, plain))):  # mostly; to ask each text takes as long as all else
+        return plain
+    return [
+        own if own is None or _is_clean(own) else _clean(text, escaped=escaped)
+        for own, text in zip(plain, texts, strict=True)
+    ]
+
+
+def _joined(value: Any) -> str | None:
     """A value as text: the entries of a list joined by spaces."""
-    if type(value) is str:
-        return encodable(value)
     texts = as_texts(value)
     if not texts:
         return None
-    return encodable(texts[0] if len(texts) == 1 else " ".join(filter(None, texts)))
+    return texts[0] if len(texts) == 1 else " ".join(filter(None, texts))
+
+
+def _is_clean(text: str) -> bool:
+    """Whether a text has neither control characters nor lone surrogates."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(data.translate(None, _CONTROL_BYTES)) == len(data) and not _C1_BYTES.search(data)
 
 
 def _clean(text: str | None, *, escaped: bool) -> str | None:
     if text is None:
         return None
-    if escaped and "&" in text:
-        text = html.unescape(text)
-    # What can be printed has no control character, and is quicker seen to.
-    return text if text.isprintable() else _CONTROL.sub(" ", text)
-
-
-def _token(value: Any, *, escaped: bool = False) -> str | None:
-    clean = _clean(_text(value), escaped=escaped)
-    return clean.strip() or None if clean else None
-
-
-def _tokens(value: Any, *, escaped: bool = False) -> list[str]:
-    texts = as_texts(value) or []
-    every = "".join(texts)
-    if every.isascii() and every.isprintable() and not (escaped and "&" in every):  # as ids mostly are
-        return [stripped for text in texts if (stripped := text.strip())]
-    return [token for text in texts if (token := _token(text, escaped=escaped)) is not None]
+    text = encodable(text)
+    return _CONTROL.sub(" ", html.unescape(text) if escaped and "&" in text else text)

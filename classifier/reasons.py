@@ -61,21 +61,21 @@ def strongest_few(
 ) -> list[list[dict[str, str | float]]]:
     """What `strongest` gives, for a few products: as plain lists, and without its cost of starting."""
     found = _strongest(parts, label, runner_up, most)
-    rows = list(zip(found.weights.tolist(), found.tokens.tolist(), found.parts.tolist(), strict=True))
-    of_part: list[list[int]] = [[] for _ in parts]
-    for row in rows:
-        for weight, token, number in zip(*row, strict=True):
-            if weight > 0:
-                of_part[number].append(token)
-    names = [iter(part.names.few(ids)) for part, ids in zip(parts, of_part, strict=True)]
-    return [
-        [
-            {"token": next(names[number]), "field": parts[number].field, "weight": weight}
-            for weight, _, number in zip(*row, strict=True)
-            if weight > 0
-        ]
-        for row in rows
+    speaking = found.weights > 0
+    numbers, tokens = found.parts[speaking], found.tokens[speaking]
+    names = np.empty(len(tokens), dtype=object)
+    fields = np.empty(len(tokens), dtype=object)
+    for number, part in enumerate(parts):
+        own = numbers == number
+        names[own] = part.names.few(tokens[own].tolist())
+        fields[own] = part.field
+    weights = found.weights[speaking].tolist()
+    reasons = [
+        {"token": token, "field": field, "weight": weight}
+        for token, field, weight in zip(names.tolist(), fields.tolist(), weights, strict=True)
     ]
+    ends = speaking.sum(axis=1).cumsum().tolist()
+    return [reasons[start:end] for start, end in pairwise([0, *ends])]
 
 
 def no_reasons(rows: int) -> pl.Series:

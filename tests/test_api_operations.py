@@ -376,6 +376,29 @@ def test_metrics_count_what_was_answered(shared: Path, tmp_path: Path):
         assert expected in text, f"{expected}\n{text}"
 
 
+def test_many_values_are_observed_as_one_after_the_other():
+    from api.metrics import BatchHistogram
+
+    amounts = [0.0, 0.1, 0.1000001, 0.5, 0.95, 1.0, 2.0]
+    histograms = [BatchHistogram("shares", "Shares.", ["of"], buckets=[0.1, 0.5, 1.0], registry=None) for _ in "ab"]
+    together, alone = (histogram.labels("a") for histogram in histograms)
+    together.observe_all(amounts)
+    together.observe_all([])
+    for amount in amounts:
+        alone.observe(amount)
+    (at_once,), (one_by_one,) = (histogram.collect() for histogram in histograms)
+    found, wanted = (
+        [
+            (sample.name, sample.labels, sample.value)
+            for sample in family.samples
+            if not sample.name.endswith("_created")
+        ]
+        for family in (at_once, one_by_one)
+    )
+    assert found == wanted
+    assert ("shares_count", {"of": "a"}, 7.0) in found
+
+
 def test_an_unexpected_fault_is_a_problem_document_with_the_id_of_the_log_line(shared: Path, tmp_path: Path):
     home = Path(shutil.copytree(shared, tmp_path / "var"))
     with running(home, tmp_path / "log") as server:

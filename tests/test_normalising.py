@@ -17,7 +17,7 @@ from catalogs.normalise import normalise, normalise_records
 from catalogs.numbers import number, numbers
 from catalogs.product import FEATURE_HASH, ROW_HASH, TEXT_HASH, schema
 from catalogs.readers import read
-from catalogs.records import product_of
+from catalogs.records import asked_of, product_of
 from catalogs.registry import load
 from catalogs.sources import resolve
 from catalogs.spec import CatalogSpec
@@ -285,6 +285,24 @@ def test_a_product_that_is_only_asked_about_is_the_same_without_digests(spec, re
         stored, asked = product_of(record, spec), product_of(record, spec, digests=False)
         assert repr(asked) == repr({name: stored[name] for name in asked})  # NaN is not equal to itself
         assert stored.keys() - asked.keys() == {TEXT_HASH, FEATURE_HASH, ROW_HASH}
+
+
+@pytest.mark.parametrize("spec", [SHOP, PATHS], ids=["an id", "no id"])
+@settings(max_examples=120, deadline=None)
+@given(RECORDS)
+def test_products_that_are_asked_about_together_are_what_each_is_alone(spec, records):
+    alone = [product_of(record, spec, digests=False) for record in records]
+    together = asked_of(records, spec)
+    assert repr(together) == repr({name: [product[name] for product in alone] for name in together})
+
+
+@pytest.mark.parametrize("dirty", ["a\x00b", "a\x7fb", "a\x85b", "a\udc80b", "é\x9f", "a &amp; b"])
+def test_one_text_that_has_to_be_cleaned_changes_no_other(dirty):
+    titles = ["clean", "käse\n", dirty, "\u2028", " "]
+    asked = asked_of([{"sku": "1", "title": title} for title in titles], SHOP)
+    assert asked["title"] == [product_of({"sku": "1", "title": title}, SHOP)["title"] for title in titles]
+    assert asked["title"][:2] == titles[:2]
+    assert asked["title"][2] not in {dirty, None}
 
 
 def test_a_file_and_its_records_give_the_same_products(tmp_path, home):
