@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 
 from api.guard import configured_keys, is_loopback
 from core.errors import UsageError
@@ -48,13 +49,15 @@ def run(host: str, port: int, workers: int) -> None:
     import uvicorn
 
     from api.logs import uvicorn_config
+    from api.sharing import FILE
 
     settings = get_settings()
     require_keys(host, settings)
-    with tempfile.TemporaryDirectory(prefix="aisle-metrics-") as folder:
+    with tempfile.TemporaryDirectory(prefix="aisle-workers-") as folder:
         if workers > 1:
             # Read by prometheus_client when a worker imports it: counts of all workers are summed there.
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
+            os.environ[FILE] = str(Path(folder, "connections"))
         uvicorn.run(
             "api.api:app",
             host=host,
@@ -64,6 +67,7 @@ def run(host: str, port: int, workers: int) -> None:
             http="api.sharing:Counted" if workers > 1 else "httptools",
             log_config=uvicorn_config(settings.log_level),
             access_log=False,
+            ws="none",
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,

@@ -8,6 +8,7 @@ worker that has more connections than another leaves that one a moment to take t
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import mmap
 import os
@@ -23,13 +24,20 @@ import uvloop
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["Counted", "Listener", "Loop", "Shares"]
+__all__ = ["FILE", "Counted", "Listener", "Loop", "Shares"]
 
-MOMENT_S = 0.002
+FILE = "_AISLE_CONNECTIONS"
+"""Environment variable by which `serve` tells its workers where they count."""
+
+MOMENT_S = 0.005
 """What a worker leaves the others to take a connection before it does: they may be busy, or hang."""
 PAUSE_S = 1.0
 """How long nothing is taken where the system has no room for another connection."""
 MOST_WORKERS = 1024
+
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_STOPPED = 1 << 40
+"""Connections of a worker that takes no more: nobody has more than it, and waits for it."""
 
 log = structlog.get_logger("aisle.api")
 
@@ -39,6 +47,9 @@ class Shares:
 
     Args:
         file: the file; the first to come makes it.
+
+    Attributes:
+        when_fewer: called when this worker has fewer than before.
     """
 
     def __init__(self, file: Path) -> None:
@@ -47,6 +58,7 @@ class Shares:
             # Two numbers for each: its process, 0 from the first free place on, and its connections.
             self._cells = memoryview(mmap.mmap(opened.fileno(), 16 * MOST_WORKERS)).cast("q")
             places = range(0, len(self._cells), 2)
+            self.when_fewer: Callable[[], None] | None = None
             self._own = next((at for at in places if not _lives(self._cells[at])), None)
             if self._own is not None:
                 self._cells[self._own], self._cells[self._own + 1] = os.getpid(), 0
@@ -55,6 +67,8 @@ class Shares:
         """Note that this worker has so many more, or fewer."""
         if self._own is not None:
             self._cells[self._own + 1] += connections
+        if connections < 0 and self.when_fewer is not None:
+            self.when_fewer()
 
     @property
     def is_ahead(self) -> bool:
@@ -90,10 +104,13 @@ class Listener:
         self._shares = shares
         self._waiting: asyncio.TimerHandle | None = None
         self._taken: set[asyncio.Task[None]] = set()
+        shares.when_fewer = self._look_again
         loop.add_reader(listening, self._asked)
 
     def close(self) -> None:
         """Take nothing more."""
+        self._shares.add(_STOPPED)
+        self._shares.when_fewer = None
         if self._waiting is not None:
             self._waiting.cancel()
         self._loop.remove_reader(self._socket)
@@ -112,20 +129,25 @@ class Listener:
         self._waiting = self._loop.call_later(seconds, self._go_on)
 
     def _go_on(self) -> None:
+        self._waiting = None
         self._loop.add_reader(self._socket, self._asked)
         self._take()
+
+    def _look_again(self) -> None:
+        """Of connections that end soon, workers that are ahead in turn would all wait, and nobody take the next."""
+        if self._waiting is not None and not self._shares.is_ahead:
+            self._waiting.cancel()
+            self._go_on()
 
     def _take(self) -> None:
         try:
             connection, _ = self._socket.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker has it, or its client has left
         except OSError as error:
-            log.error(
-                "no connection can be taken", problem=str(error), hint="raise the limit of open files (ulimit -n)"
-            )
-            self._wait(PAUSE_S)
-            return
+            if error.errno in _NO_ROOM:
+                hint = "raise the limit of open files (ulimit -n)"
+                log.error("no connection can be taken", problem=str(error), hint=hint)
+                self._wait(PAUSE_S)
+            return  # else another worker has it, or its client has left
         connection.setblocking(False)
         self._shares.add(1)
         task = self._loop.create_task(self._serve(connection))
@@ -155,7 +177,7 @@ class Loop(uvloop.Loop):
     @override
     async def create_server(self, protocol_factory: Any, *args: Any, **options: Any) -> Any:
         listening = options.get("sock")
-        if listening is None or options.get("ssl") is not None:
+        if listening is None:
             return await super().create_server(protocol_factory, *args, **options)
         listening.setblocking(False)
         listening.listen(options.get("backlog", 100))
@@ -173,7 +195,7 @@ def _held(descriptor: int) -> Iterator[None]:
 
 @lru_cache
 def _shares() -> Shares:
-    return Shares(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"], "connections"))
+    return Shares(Path(os.environ[FILE]))
 
 
 def _lives(pid: int) -> bool:

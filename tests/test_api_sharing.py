@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 import socket
 import struct
 import subprocess
@@ -27,8 +29,6 @@ for line in sys.stdin:
 """
 BUSY_S = 0.05
 HEALTH = b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n"
-
-resource = pytest.importorskip("resource", reason="there are no limits of open files here")
 
 
 class Another:
@@ -109,12 +109,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def two_workers(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
     """A server with two workers, and where they count."""
-    folder = tmp_path_factory.mktemp("metrics")
-    start = "import os, sys; os.environ['PROMETHEUS_MULTIPROC_DIR'] = sys.argv[1]; from api.serve import run; "
+    folder = tmp_path_factory.mktemp("two-workers")
+    start = "import os, sys; os.environ['TMPDIR'] = sys.argv[1]; from api.serve import run; "
     command = ["-c", start + "run('127.0.0.1', int(sys.argv[-1]), 2)", str(folder)]
     with running(shared, folder / "log", command=command) as server:
-        wait_for(lambda: len(places(folder / "connections")) == 2, 30, server.log)
-        yield server, folder / "connections"
+        [file] = folder.glob("aisle-workers-*/connections")
+        wait_for(lambda: len(places(file)) == 2, 30, server.log)
+        yield server, file
 
 
 def served(connections: list[socket.socket]) -> int:
@@ -127,7 +128,9 @@ def served(connections: list[socket.socket]) -> int:
 def _answer(connection: socket.socket) -> bytes:
     found = b""
     while not found.endswith(b"}"):
-        found += connection.recv(4_096)
+        part = connection.recv(4_096)
+        assert part, f"closed after {found!r}"
+        found += part
     return found
 
 
@@ -160,6 +163,37 @@ def test_connections_that_come_at_once_are_shared_by_the_workers(two_workers: tu
     assert sum(share >= 2 for share in shares) >= 10, shares
 
 
+def test_a_connection_a_request_is_served_by_both_workers(two_workers: tuple[Server, Path]):
+    server, file = two_workers
+    for _ in range(50):
+        with connected(server, 2) as connections:
+            assert served(connections) == 2
+    wait_for(lambda: sum(count for _, count in places(file)) <= 1, 10, server.log)
+
+
+def test_who_asks_for_another_protocol_is_counted_once(two_workers: tuple[Server, Path]):
+    server, file = two_workers
+    upgrade = HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(upgrade)
+            assert _answer(connection).startswith(b"HTTP/1.1 200")
+    wait_for(lambda: sum(count for _, count in places(file)) <= 1, 10, server.log)
+
+
+def test_nobody_waits_for_a_worker_that_takes_no_more(shared: Path, tmp_path: Path):
+    start = "import os, sys; os.environ['TMPDIR'] = sys.argv[1]; from api.serve import run; "
+    command = ["-c", start + "run('127.0.0.1', int(sys.argv[-1]), 2)", str(tmp_path)]
+    with running(shared, tmp_path / "log", command=command) as server:
+        [file] = tmp_path.glob("aisle-workers-*/connections")
+        wait_for(lambda: len(places(file)) == 2, 30, server.log)
+        server.process.send_signal(signal.SIGTTOU)  # one worker fewer
+        wait_for(lambda: max(count for _, count in places(file)) > 1_000, 30, server.log)
+        with connected(server, 4) as connections:
+            assert served(connections) == 4
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of other processes can be set on Linux alone")
 def test_where_there_is_no_room_for_a_connection_it_waits_until_there_is(two_workers: tuple[Server, Path]):
     server, file = two_workers
     workers = [pid for pid, _ in places(file)]
@@ -170,9 +204,11 @@ def test_where_there_is_no_room_for_a_connection_it_waits_until_there_is(two_wor
             used = max(int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir())
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 1, before[pid][1]))
         with connected(server, 12) as later:
-            wait_for(lambda: "no connection can be taken" in server.log.read_text(), 10, server.log)
-            assert served(first) == 4
-            for pid in workers:
-                resource.prlimit(pid, resource.RLIMIT_NOFILE, before[pid])
+            try:
+                wait_for(lambda: "no connection can be taken" in server.log.read_text(), 10, server.log)
+                assert served(first) == 4
+            finally:
+                for pid in workers:
+                    resource.prlimit(pid, resource.RLIMIT_NOFILE, before[pid])
             assert served(later) == 12
     assert "ulimit -n" in server.log.read_text()

@@ -290,6 +290,8 @@ def test_a_product_that_is_only_asked_about_is_the_same_without_digests(spec, re
 @pytest.mark.parametrize("spec", [SHOP, PATHS], ids=["an id", "no id"])
 @settings(max_examples=120, deadline=None)
 @given(RECORDS)
+@example([])
+@example([{"related": ["a", "b\udc80"]}, {"related": [["c", 1], {"d": None}, "\x85 e"]}, {"body": "f"}])
 def test_products_that_are_asked_about_together_are_what_each_is_alone(spec, records):
     alone = [product_of(record, spec, digests=False) for record in records]
     together = asked_of(records, spec)
