@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from api.guard import configured_keys, is_loopback
 from core.errors import UsageError
 from core.settings import Settings, get_settings
 
 __all__ = ["GRACE_S", "answers_everybody", "require_keys", "run"]
+
+APP = "api.api:app"
 
 GRACE_S = 30
 """Seconds that requests get to be answered after the server was told to stop."""
@@ -49,26 +52,27 @@ def run(host: str, port: int, workers: int) -> None:
     import uvicorn
 
     from api.logs import uvicorn_config
-    from api.sharing import FILE
+    from api.sharing import FILE, Workers
 
     settings = get_settings()
     require_keys(host, settings)
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "ws": "none",
+        "log_config": uvicorn_config(settings.log_level),
+        "access_log": False,
+        "server_header": False,
+        "timeout_keep_alive": KEEP_ALIVE_S,
+        "timeout_graceful_shutdown": GRACE_S,
+    }
+    if workers == 1:
+        uvicorn.run(APP, loop="uvloop", http="httptools", **options)
+        return
     with tempfile.TemporaryDirectory(prefix="aisle-workers-") as folder:
-        if workers > 1:
-            # Read by prometheus_client when a worker imports it: counts of all workers are summed there.
-            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
-            os.environ[FILE] = str(Path(folder, "connections"))
-        uvicorn.run(
-            "api.api:app",
-            host=host,
-            port=port,
-            workers=workers,
-            loop="api.sharing:Loop" if workers > 1 else "uvloop",
-            http="api.sharing:Counted" if workers > 1 else "httptools",
-            log_config=uvicorn_config(settings.log_level),
-            access_log=False,
-            ws="none",
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=GRACE_S,
-        )
+        # Read by prometheus_client when a worker imports it: counts of all workers are summed there.
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
+        os.environ[FILE] = str(Path(folder, "connections"))
+        config = uvicorn.Config(APP, loop="api.sharing:Loop", http="api.sharing:Counted", **options)
+        Workers(config, [config.bind_socket()]).run()

@@ -23,8 +23,9 @@ import structlog
 import uvloop
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors.multiprocess import Multiprocess
 
-__all__ = ["FILE", "Counted", "Listener", "Loop", "Shares"]
+__all__ = ["FILE", "Counted", "Listener", "Loop", "Shares", "Workers"]
 
 FILE = "_AISLE_CONNECTIONS"
 """Environment variable by which `serve` tells its workers where they count."""
@@ -182,6 +183,16 @@ class Loop(uvloop.Loop):
         listening.setblocking(False)
         listening.listen(options.get("backlog", 100))
         return Listener(self, listening, protocol_factory, _shares())
+
+
+class Workers(Multiprocess):
+    """uvicorn's parent of workers; once it is told to stop, nobody listens any more, as with one worker."""
+
+    @override
+    def terminate_all(self) -> None:
+        super().terminate_all()
+        for listening in self.sockets:  # else the system would take connections that no worker ever sees
+            listening.close()
 
 
 @contextmanager

@@ -194,7 +194,8 @@ def test_what_was_begun_is_finished_when_it_is_told_to_stop(shared: Path, tmp_pa
         begun = "aisle_http_requests_in_progress 3.0"  # these, and the one that asks for metrics
         wait_for(lambda: begun in server.client.get("/metrics").text, 10)
         server.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: "Shutting down" in server.log.read_text(), 10)
+        wait_for(lambda: server.log.read_text().count("Shutting down") == workers, 10)
+        wait_for(lambda: not accepts(server.port), 10)  # refused, and not taken by nobody
         wire.sendall(body[5:])
         stream.sendall(lines[20:])
         answer, answers = read_to_end(wire), read_to_end(stream)
