@@ -14,7 +14,7 @@ import mmap
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -210,11 +210,12 @@ def _shares() -> Shares:
 
 
 def _lives(pid: int) -> bool:
-    with suppress(PermissionError):  # somebody else's, and there
-        if not pid:
-            return False
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
+    if not pid:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, and there
+        return True
     return True

@@ -264,6 +264,11 @@ class CatalogSpec(Part):
         return [*ids, *((field.kind, field.column, field.name) for field in self.fields)]
 
     @cached_property
+    def keys_read(self) -> list[str]:
+        """Every key that a product's id and fields may stand under, each once."""
+        return list(dict.fromkeys(key for _, *either in self.keys_asked for key in either))
+
+    @cached_property
     def text_fields(self) -> list[str]:
         """Names of the fields of kind text."""
         return [field.name for field in self.fields if field.kind == "text"]

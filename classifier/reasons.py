@@ -62,17 +62,14 @@ def strongest_few(
     """What `strongest` gives, for a few products: as plain lists, and without its cost of starting."""
     found = _strongest(parts, label, runner_up, most)
     speaking = found.weights > 0
-    numbers, tokens = found.parts[speaking], found.tokens[speaking]
-    names = np.empty(len(tokens), dtype=object)
-    fields = np.empty(len(tokens), dtype=object)
-    for number, part in enumerate(parts):
-        own = numbers == number
-        names[own] = part.names.few(tokens[own].tolist())
-        fields[own] = part.field
-    weights = found.weights[speaking].tolist()
+    numbers, tokens, weights = (values[speaking].tolist() for values in (found.parts, found.tokens, found.weights))
+    of_part: list[list[int]] = [[] for _ in parts]
+    for number, token in zip(numbers, tokens, strict=True):
+        of_part[number].append(token)
+    names = [iter(part.names.few(ids) if ids else ()) for part, ids in zip(parts, of_part, strict=True)]
     reasons = [
-        {"token": token, "field": field, "weight": weight}
-        for token, field, weight in zip(names.tolist(), fields.tolist(), weights, strict=True)
+        {"token": next(names[number]), "field": parts[number].field, "weight": weight}
+        for number, weight in zip(numbers, weights, strict=True)
     ]
     ends = speaking.sum(axis=1).cumsum().tolist()
     return [reasons[start:end] for start, end in pairwise([0, *ends])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import signal
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from api.sharing import Shares
+from api.sharing import Listener, Loop, Shares
 from tests.api_server import PROJECT, Server, running, shared_home, wait_for
 
 ANOTHER = """
@@ -163,12 +164,45 @@ def test_connections_that_come_at_once_are_shared_by_the_workers(two_workers: tu
     assert sum(share >= 2 for share in shares) >= 10, shares
 
 
-def test_a_connection_a_request_is_served_by_both_workers(two_workers: tuple[Server, Path]):
+def test_connections_of_one_request_each_are_served_and_leave_no_count(two_workers: tuple[Server, Path]):
     server, file = two_workers
     for _ in range(50):
         with connected(server, 2) as connections:
             assert served(connections) == 2
     wait_for(lambda: sum(count for _, count in places(file)) <= 1, 10, server.log)
+
+
+def test_who_waits_for_another_worker_takes_the_next_as_soon_as_it_is_not_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Else two workers whose connections end soon would sleep in turn, each ahead of the other for a moment."""
+    monkeypatch.setattr("api.sharing.MOMENT_S", 3_600.0)
+    with another(tmp_path / "connections") as other, socket.create_server(("127.0.0.1", 0)) as listening:
+        shares = Shares(tmp_path / "connections")
+        other.add(1)
+        shares.add(2)
+
+        async def take() -> None:
+            taken = asyncio.Event()
+
+            class Serving(asyncio.Protocol):
+                def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                    taken.set()
+                    transport.close()
+
+            loop = asyncio.get_running_loop()
+            listening.setblocking(False)
+            server = Listener(loop, listening, Serving, shares)
+            with socket.create_connection(listening.getsockname()):
+                for _ in range(20):
+                    await asyncio.sleep(0.01)
+                assert not taken.is_set(), "it is ahead, and waits"
+                shares.add(-1)
+                await asyncio.wait_for(taken.wait(), 60)
+            server.close()
+
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(take())
 
 
 def test_who_asks_for_another_protocol_is_counted_once(two_workers: tuple[Server, Path]):
