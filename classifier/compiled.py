@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Best",
     "Bytes",
     "Flags",
     "Float64s",
     "Floats",
     "Int32s",
     "Int64s",
+    "Matrix",
     "Table",
     "Vector",
     "Weights",
@@ -36,7 +36,7 @@ __all__ = [
     "module_name",
 ]
 
-_SOURCES = ("compiled.py", "kernels.py", "sums.py")
+_SOURCES = ("compiled.py", "kernels.py", "steps.py", "sums.py")
 
 log = logging.getLogger("aisle.compiled")
 
@@ -63,7 +63,7 @@ Int64s: TypeAlias = Annotated[NDArray[np.int64], _Kind("int64")]
 Float64s: TypeAlias = Annotated[NDArray[np.float64], _Kind("float64")]
 Table: TypeAlias = Annotated[NDArray[np.int32], _Kind("int32", 2)]
 Floats: TypeAlias = Annotated[NDArray[np.floating], _Kind(None)]
-Best: TypeAlias = Annotated[NDArray[np.floating], _Kind(None, 2)]
+Matrix: TypeAlias = Annotated[NDArray[np.floating], _Kind(None, 2)]
 Vector: TypeAlias = Annotated[NDArray[np.floating], _Kind(None, 1, only_read=True)]
 Weights: TypeAlias = Annotated[NDArray[np.floating], _Kind(None, 2, only_read=True)]
 

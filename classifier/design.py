@@ -74,11 +74,15 @@ class Design:
 
     def subset(self, rows: NDArray[np.int64]) -> Design:
         """Some rows; nothing is copied."""
-        return replace(self, rows=rows if self.rows is None else self.rows[rows])
+        return replace(self, rows=self.numbers(rows))
+
+    def numbers(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which rows of the blocks some rows are."""
+        return rows if self.rows is None else self.rows[rows]
 
     def __getitem__(self, rows: NDArray[np.int64]) -> sp.csr_matrix:
         """Some rows, multiplied out."""
-        own = rows if self.rows is None else self.rows[rows]
+        own = self.numbers(rows)
         parts = [block[own] for block in self.blocks]
         return parts[0] if len(parts) == 1 else sp.hstack(parts, format="csr", dtype=np.float32)
 

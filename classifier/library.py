@@ -55,7 +55,7 @@ def build(folder: Path) -> Path:
 
 
 def _compile(name: str, folder: str) -> None:
-    from classifier import kernels, sums
+    from classifier import kernels, steps, sums
 
     # Without types, both.
     pycc: Any = import_module("numba.pycc")
@@ -72,7 +72,9 @@ def _compile(name: str, folder: str) -> None:
     library = pycc.CC(name)
     library.output_dir = folder
     library.target_cpu = "generic"
-    plain_functions = [one for module in (kernels, sums) for one in vars(module).values() if hasattr(one, "py_func")]
+    plain_functions = [
+        one for module in (kernels, steps, sums) for one in vars(module).values() if hasattr(one, "py_func")
+    ]
     functions: list[tuple[Any, str]] = [(one, "float32") for one in plain_functions]
     functions += [(one, floats.name) for both in (sums.add_product, sums.rank_reasons) for floats, one in both.items()]
     for function, floats in functions:

@@ -27,6 +27,7 @@ __all__ = [
     "Rows",
     "Tokens",
     "WordNames",
+    "add_product",
     "count_ids",
     "score",
     "weigh",
@@ -35,6 +36,9 @@ __all__ = [
 
 # Drawn in each process: else a text could be made of words whose ids share a slot, and take the square of their number.
 _FACTOR = np.uint64(secrets.randbits(64) | 1)
+
+_ALL = np.empty(0, dtype=np.int64)
+"""Of which rows nothing is said: all of them."""
 
 _FEW_NAMES = 8
 """Up to so many are sooner asked for one by one."""
@@ -57,6 +61,12 @@ class Rows(NamedTuple):
     ids: NDArray[np.int32]
     values: Array
     width: int
+
+    @classmethod
+    def of(cls, matrix: sp.csr_matrix) -> Rows:
+        """A matrix of SciPy's; nothing is copied that has these types already."""
+        starts = np.asarray(matrix.indptr, dtype=np.int64)
+        return cls(starts, np.asarray(matrix.indices, dtype=np.int32), matrix.data, matrix.shape[1])
 
     def to_csr(self) -> sp.csr_matrix:
         """The same as SciPy has it."""
@@ -148,19 +158,20 @@ def score(parts: list[Part], intercept: Array, rows: int) -> Array:
     scores = np.empty((rows, len(intercept)), dtype=intercept.dtype)
     scores[:] = intercept
     for part in parts:
-        _add_product(part.rows, part.weights, scores)
+        add_product(part.rows, part.weights, scores)
     return scores
 
 
 def weighted(rows: Rows, weights: Array) -> Array:
     """The product of rows and weights (rows × labels)."""
     out = np.zeros((len(rows.starts) - 1, weights.shape[1]), dtype=weights.dtype)
-    _add_product(rows, weights, out)
+    add_product(rows, weights, out)
     return out
 
 
-def _add_product(rows: Rows, weights: Array, scores: Array) -> None:
-    sums.add_product[weights.dtype](rows.starts, rows.ids, rows.values, weights, scores)
+def add_product(rows: Rows, weights: Array, scores: Array, which: NDArray[np.int64] = _ALL) -> None:
+    """Add the product of rows, or of some of them, and weights to scores (rows × labels), in place."""
+    sums.add_product[weights.dtype](which, rows.starts, rows.ids, rows.values, weights, scores)
 
 
 def count_ids(ids: NDArray[np.int32], starts: NDArray[np.int64], width: int) -> Counts:

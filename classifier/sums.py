@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from classifier.compiled import Best, Float64s, Floats, Int32s, Int64s, Table, Vector, Weights, compiled
+from classifier.compiled import Float64s, Floats, Int32s, Int64s, Matrix, Table, Vector, Weights, compiled
 
 __all__ = ["add_product", "count", "rank_reasons", "scale", "weigh"]
 
@@ -101,24 +101,25 @@ def scale(values: Floats, starts: Int64s, squares: Float64s, length: float) -> N
                 values[at] *= factor
 
 
-def _add_product(starts: Int64s, ids: Int32s, values: Floats, weights: Weights, scores: Best) -> None:
-    """Add rows × weights to scores, in place: entry by entry, in their order."""
+def _add_product(rows: Int64s, starts: Int64s, ids: Int32s, values: Floats, weights: Weights, scores: Matrix) -> None:
+    """Add rows × weights to scores, in place: entry by entry, in their order. `rows`: which rows; none for all."""
     labels = weights.shape[1]
-    for row in range(len(starts) - 1):
+    for number in range(len(scores)):
+        row = rows[number] if len(rows) else number
         at = starts[row]
         # Four at a time: a score is loaded and stored a quarter as often, and adds up in the same order.
         while at + 3 < starts[row + 1]:
             a, b, c, d = ids[at], ids[at + 1], ids[at + 2], ids[at + 3]
             of_a, of_b, of_c, of_d = values[at], values[at + 1], values[at + 2], values[at + 3]
             for label in range(labels):
-                total = scores[row, label] + of_a * weights[a, label]
+                total = scores[number, label] + of_a * weights[a, label]
                 total = (total + of_b * weights[b, label]) + of_c * weights[c, label]
-                scores[row, label] = total + of_d * weights[d, label]
+                scores[number, label] = total + of_d * weights[d, label]
             at += 4
         while at < starts[row + 1]:
             a, of_a = ids[at], values[at]
             for label in range(labels):
-                scores[row, label] += of_a * weights[a, label]
+                scores[number, label] += of_a * weights[a, label]
             at += 1
 
 
@@ -130,7 +131,7 @@ def _rank_reasons(
     label: Int64s,
     runner_up: Int64s,
     number: int,
-    best: Best,
+    best: Matrix,
     tokens: Table,
     parts: Table,
 ) -> None:

@@ -33,8 +33,8 @@ import tempfile
 def refused(*_, **__):
     raise OSError("read-only")
 tempfile.TemporaryFile = refused  # by which Numba finds out whether it may write
-from classifier import kernels, sums
-functions = [one for module in (kernels, sums) for one in vars(module).values() if hasattr(one, "py_func")]
+from classifier import kernels, steps, sums
+functions = [one for module in (kernels, steps, sums) for one in vars(module).values() if hasattr(one, "py_func")]
 functions += [*sums.add_product.values(), *sums.rank_reasons.values()]
 assert len(functions) > 10
 missed = [one.py_func.__name__ for one in functions if not sum(one.stats.cache_hits.values())]
@@ -44,8 +44,10 @@ print(missed, {one.stats.cache_path for one in functions})
 # Every function, on words of several scripts: one product's labels would not ask for all of them.
 ASK = """
 import sys
-import numpy as np, polars as pl
+import numpy as np, polars as pl, scipy.sparse as sp
 from classifier import kernels
+from classifier.adagrad import AdaGradClassifier
+from classifier.design import Design, Product
 from classifier.parts import Part, Tokens, WordNames, count_ids, weigh, weighted
 from classifier.reasons import strongest_few
 from classifier.subwords import gram_keys
@@ -67,6 +69,9 @@ for floats in (np.float32, np.float64):
     parts = [Part("field", own, weights, WordNames(words.words))]
     said += [weighted(own, weights).tolist(), strongest_few(parts, np.array([2]), np.array([0]))]
 said += [one.tolist() for one in gram_keys(pl.Series(["red", "ñ👗"]), 3, 4)]
+words = sp.csr_matrix(np.arange(12, dtype=np.float32).reshape(4, 3) / 9)
+taught = Design([words, Product((words,), (words[:3],))])
+said += [AdaGradClassifier().fit(taught, np.array([0, 1, 1, 2])).coef_.tolist()]
 print("numba" in sys.modules)
 print(said)
 # Other threads go on while a long text is read.
@@ -133,7 +138,7 @@ def test_a_library_that_cannot_be_loaded_is_warned_of_and_not_used(changed: Path
 
 def test_what_was_compiled_at_install_is_loaded_also_where_nothing_can_be_written() -> None:
     """As in an image whose files belong to someone else."""
-    filled = told(NO_LIBRARY + "import classifier.kernels, classifier.sums")  # if nobody installed it
+    filled = told(NO_LIBRARY + "import classifier.kernels, classifier.steps, classifier.sums")  # if nobody installed it
     assert filled.returncode == 0, filled.stderr
     assert told(LOAD).stdout.split() == ["[]", f"{{'{PROJECT / 'classifier' / '__pycache__'}'}}"]
 
