@@ -121,6 +121,26 @@ def files_of(kind: str) -> int:
     return len(tables.files(get_home().table("shelf", kind), recorded(get_home(), "shelf")[kind]))
 
 
+@pytest.mark.parametrize(("together", "files"), [(1, 7), (3, 3), (32, 1)])
+def test_products_are_stored_in_the_order_of_their_numbers(
+    home: Path, monkeypatch: pytest.MonkeyPatch, together: int, files: int
+) -> None:
+    """Whoever reads a range of them reads a part of a file. The first of eight batches has nothing but lost rows."""
+    monkeypatch.setattr("warehouse.ingest.STAGED_TOGETHER", together)
+    rows = [(f"{number % 70}", f"title {number}", None) for number in range(80)]
+    with open_run("shelf", "ingest", ["shelf.jsonl"]) as run:
+        staging = Stage(staged_folder(run), 0)
+        for batch in frame(rows).iter_slices(10):
+            staging.write(batch, pl.DataFrame())
+        store(run, spec(), [Staged("shelf.jsonl", len(rows), 0, {})])
+        written = [pl.read_parquet(file) for file in run.files("products")]
+    stored = pl.concat(sorted(written, key=lambda own: own["seq"][0]))
+    assert len(written) == files
+    assert stored["seq"].to_list() == list(range(1, 71))
+    assert stored["title"].to_list() == [f"title {number}" for number in range(10, 80)]
+    assert ask("SELECT count(*) AS n, count(DISTINCT stored_at) AS times FROM products") == [{"n": 70, "times": 1}]
+
+
 @pytest.mark.parametrize(("most", "files"), [(256, 3), (2, 2), (1, 1)])
 def test_a_scoring_adds_few_files_however_many_partitions_it_had(
     home: Path, monkeypatch: pytest.MonkeyPatch, most: int, files: int

@@ -13,7 +13,8 @@ from catalogs.digests import with_row_hash
 from catalogs.known_lines import LINE_DIGEST, LINES
 from catalogs.spec import CatalogSpec
 from core.errors import SourceEmpty, SourceShrunk, SpecInvalid
-from warehouse.columns import COLUMNS
+from warehouse import tables
+from warehouse.columns import COLUMNS, TIME
 from warehouse.engine import copied, engine, one, refuse_if_unseen
 from warehouse.home import beside
 from warehouse.lines import meet, remember
@@ -25,6 +26,9 @@ ORDER_STEP = 1 << 40
 
 STAGED_ROW_GROUP = 50_000
 """Rows of a row group of staged files, which are read again in part."""
+
+STAGED_TOGETHER = 32
+"""Staged files whose products are stored as one file, at most."""
 
 _MET_LABELS = "SELECT met.product_id, state.known_path, met.n FROM met JOIN state ON state.seq = met.seq"
 
@@ -136,7 +140,7 @@ def store(run: Run, spec: CatalogSpec, staged: list[Staged]) -> None:
         _resolve(run, spec, connection, folder)
         if spec.load == "snapshot":
             _refuse_if_shrunk(run, spec, connection)
-        _commit(run, spec, connection, [part.file for part in staged])
+        _commit(run, spec, connection, folder, [part.file for part in staged])
     _commit_rejects(run, folder)
 
 
@@ -222,14 +226,11 @@ def _refuse_if_shrunk(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyCo
         )
 
 
-def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
+def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection, folder: Path, files: list[str]) -> None:
     now = datetime.now(UTC)
     _refuse_changed_kinds(run, connection)
-    stamp = f"{quoted(run.run_id)} AS run_id, TIMESTAMPTZ {quoted(now.isoformat())} AS stored_at"
-    own = f"staged.* EXCLUDE (n, {', '.join(LINE_DIGEST)})"
-    new_products = f"SELECT chosen.seq, {own}, {stamp} FROM staged JOIN chosen ON chosen.n = staged.n"
     if run.counts["stored"]:
-        run.append("products", copied(run, connection, new_products))
+        run.append("products", *_new_products(run, connection, folder, now))
     if run.counts["stored"] or run.counts["removed"]:
         run.overwrite("state", copied(run, connection, statement("new_state")))
     if run.counts["removed"]:
@@ -240,6 +241,23 @@ def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection, 
         connection.execute(statement("contested"))
         if one(connection, "SELECT count(*) FROM contested"):
             run.append("conflicts", copied(run, connection, _conflicts(run, spec, files)))
+
+
+def _new_products(run: Run, connection: duckdb.DuckDBPyConnection, folder: Path, now: datetime) -> list[Path]:
+    """Files of the chosen rows in the order of their numbers: what reads a range of these reads a part of a file.
+
+    By Polars, because a join of DuckDB's leaves rows in no order.
+    """
+    good, made = sorted(folder.glob("good-*.parquet")), []
+    stamp = {"run_id": pl.lit(run.run_id), "stored_at": pl.lit(now, dtype=TIME)}
+    for start in range(0, len(good), STAGED_TOGETHER):
+        together = good[start : start + STAGED_TOGETHER]
+        chosen = connection.execute(f"SELECT n, seq FROM chosen SEMI JOIN {_parquet(together)} USING (n)").pl()
+        if chosen.height:
+            staged = pl.scan_parquet(together).join(chosen.lazy(), on="n", maintain_order="left")
+            rows = staged.select("seq", pl.exclude("seq", "n", *LINE_DIGEST)).with_columns(**stamp)
+            made.append(tables.sink_parquet(rows, run.staging / "tables"))
+    return made
 
 
 def _conflicts(run: Run, spec: CatalogSpec, files: list[str]) -> str:
