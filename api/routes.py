@@ -164,7 +164,8 @@ def _products_of(body: Any) -> tuple[list[Any], tuple[str, ...]]:
     if not isinstance(body, dict):
         raise invalid([FieldProblem(pointer="", detail='must be a list of products, or {"products": [...]}')])
     if "products" not in body:
-        raise invalid([FieldProblem(pointer="/products", detail="is missing")])
+        detail = 'is missing: send {"products": [...]} or a list, also of one product'
+        raise invalid([FieldProblem(pointer="/products", detail=detail)])
     products = body["products"]
     if not isinstance(products, list):
         detail = "must not be null" if products is None else "must be a list of products"

@@ -1,10 +1,10 @@
 """A linear classifier for many rows and many labels: squared hinge loss, mini-batches, AdaGrad steps.
 
 liblinear and scikit-learn's SGD go through all rows once a label, one entry at a time. This goes through them once for
-all labels, and a step is taken by the rows that err alone, which are few before long; `classifier.steps` has its loops.
-On 80,000 products with 22 labels (13 million entries) it took 4 s of processor time where LinearSVC took 19 s and
-averaged SGD 11 s, and was the most accurate of the three; from about 20,000 rows on it is level with LinearSVC on the
-real sets. Below that LinearSVC is better (benchmarks/results/solvers.md).
+all labels, by compiled loops that read the matrix where it stands (`classifier.steps`), and passes over the rows whose
+margins are wide enough. On 80,000 products with 22 labels (13 million entries) it took 4 s of processor time where
+LinearSVC took 19 s and averaged SGD 11 s, and was the most accurate of the three; from about 20,000 rows on it is level
+with LinearSVC on the real sets. Below that LinearSVC is better (benchmarks/results/solvers.md).
 
 Step sizes: Duchi, Hazan and Singer, Adaptive subgradient methods, JMLR 12 (2011).
 """
@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
 from classifier import steps
-from classifier.design import Block, Design, Product
+from classifier.design import Design, Product
 from classifier.parts import Array, Rows, add_product
 
 __all__ = ["AdaGradClassifier"]
@@ -56,7 +56,7 @@ class AdaGradClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rows, self.n_features_in_ = design.shape
         weights = np.zeros((self.n_features_in_, len(self.classes_)), dtype=np.float32)
         self.coef_, self.intercept_ = weights.T, np.zeros(len(self.classes_), dtype=np.float32)
-        blocks = _owners(design, weights)
+        blocks = _weights_of(design, weights)
         squares = np.zeros_like(self.intercept_)
         batch = int(np.clip(2 ** round(np.log2(max(rows / _STEPS, 1))), _SMALLEST_BATCH, _LARGEST_BATCH))
         random = np.random.default_rng(self.random_state)
@@ -75,7 +75,12 @@ class AdaGradClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _step(
-        self, blocks: list[_Own], rows: NDArray[np.int64], codes: NDArray[np.int64], rate: float, pool: Executor
+        self,
+        blocks: list[_BlockWeights],
+        rows: NDArray[np.int64],
+        codes: NDArray[np.int64],
+        rate: float,
+        pool: Executor,
     ) -> Array:
         """One step of all weights on one batch; the derivative by the intercepts, which stay as they are."""
         residual = np.tile(self.intercept_, (len(rows), 1))
@@ -86,7 +91,7 @@ class AdaGradClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return first + steps.hinge(residual[first:last], codes[first:last])
 
         middle = len(rows) // 2
-        # Rows without error, which are most of them before long, change nothing.
+        # The others change nothing.
         erring = np.concatenate(list(pool.map(score, (0, middle), (middle, len(rows)))))
         rows, residual = rows[erring], residual[erring]
         list(pool.map(lambda block: block.step(rows, residual, rate), blocks))
@@ -102,14 +107,19 @@ class AdaGradClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.classes_[self.decision_function(X).argmax(axis=1)])
 
 
-class _Own:
+class _BlockWeights:
     """A block's own weights (columns × labels), and what they have seen."""
 
-    def __init__(self, block: Block, weights: Array) -> None:
+    def __init__(self, block: sp.csr_matrix, weights: Array) -> None:
         self.weights = weights
         self.squares = np.zeros(len(weights), dtype=np.float32)
         self._places = np.full(len(weights), -1, dtype=np.int32)
-        self._matrix = Rows.of(block)
+        self._matrix = Rows.of(block.astype(np.float32, copy=False))
+
+    @property
+    def entries(self) -> int:
+        """What there is to go through."""
+        return len(self._matrix.ids)
 
     def score(self, rows: NDArray[np.int64], scores: Array) -> None:
         """Add what the block says of some rows."""
@@ -122,14 +132,19 @@ class _Own:
         steps.descend(columns, gradients, rate, self.weights, self.squares)
 
 
-class _OwnOfProduct(_Own):
+class _ProductWeights(_BlockWeights):
     """The same of a product, whose rows are never multiplied out: a word's columns are added up once a batch."""
 
     def __init__(self, block: Product, weights: Array) -> None:
         super().__init__(sp.vstack(block.rights, format="csr"), weights)
-        self._lefts = [Rows.of(left) for left in block.lefts]
+        self._lefts = [Rows.of(left.astype(np.float32, copy=False)) for left in block.lefts]
         ends = np.cumsum([right.shape[0] for right in block.rights])
         self._words = [slice(end - right.shape[0], end) for end, right in zip(ends, block.rights, strict=True)]
+
+    @property
+    @override
+    def entries(self) -> int:
+        return super().entries + sum(len(left.ids) for left in self._lefts)
 
     @override
     def score(self, rows: NDArray[np.int64], scores: Array) -> None:
@@ -151,9 +166,12 @@ class _OwnOfProduct(_Own):
         super().step(np.concatenate(words), np.concatenate(residuals), rate)
 
 
-def _owners(design: Design, weights: Array) -> list[_Own]:
-    """Each block of a design with its weights, those with most to do first."""
-    ends = np.cumsum([block.shape[1] for block in design.blocks])
-    parts = [weights[end - block.shape[1] : end] for end, block in zip(ends, design.blocks, strict=True)]
-    owners = sorted(zip(design.blocks, parts, strict=True), key=lambda owner: -owner[0].nnz)
-    return [_OwnOfProduct(block, own) if isinstance(block, Product) else _Own(block, own) for block, own in owners]
+def _weights_of(design: Design, weights: Array) -> list[_BlockWeights]:
+    """Each block of a design with its weights, those with most entries first: no thread is to be left with one."""
+    made: list[_BlockWeights] = []
+    end = 0
+    for block in design.blocks:
+        start, end = end, end + block.shape[1]
+        own = weights[start:end]
+        made.append(_ProductWeights(block, own) if isinstance(block, Product) else _BlockWeights(block, own))
+    return sorted(made, key=lambda block: -block.entries)

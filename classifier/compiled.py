@@ -133,7 +133,9 @@ def _checked(function: _Function, built: Callable[..., Any], hints: dict[str, An
             flags = array.flags
             fits = flags.c_contiguous and flags.aligned and (kind.only_read or flags.writeable)
             if not fits or array.dtype != dtype or array.ndim != kind.dimensions:
-                raise TypeError(f"argument {place} of {function.__name__}: {array.dtype}, {array.ndim}d, not {dtype}")
+                state = "" if fits else ", read-only or not contiguous"
+                given = f"{array.dtype}, {array.ndim}d{state}"
+                raise TypeError(f"argument {place} of {function.__name__}: {given}, not {dtype}, {kind.dimensions}d")
         return built(*arguments)
 
     return cast(_Function, call)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -38,7 +38,10 @@ __all__ = [
 _FACTOR = np.uint64(secrets.randbits(64) | 1)
 
 _ALL = np.empty(0, dtype=np.int64)
-"""Of which rows nothing is said: all of them."""
+"""What the compiled loop takes for all rows."""
+
+_AS_TAKEN: Final = ("C", "A", "W")
+"""How arrays have to lie that compiled loops take; they ask for writeable ones, whether or not they write."""
 
 _FEW_NAMES = 8
 """Up to so many are sooner asked for one by one."""
@@ -64,9 +67,9 @@ class Rows(NamedTuple):
 
     @classmethod
     def of(cls, matrix: sp.csr_matrix) -> Rows:
-        """A matrix of SciPy's; nothing is copied that has these types already."""
-        starts = np.asarray(matrix.indptr, dtype=np.int64)
-        return cls(starts, np.asarray(matrix.indices, dtype=np.int32), matrix.data, matrix.shape[1])
+        """A matrix of SciPy's; nothing is copied that the compiled loops take as it is."""
+        starts, ids = np.require(matrix.indptr, np.int64, _AS_TAKEN), np.require(matrix.indices, np.int32, _AS_TAKEN)
+        return cls(starts, ids, np.require(matrix.data, requirements=_AS_TAKEN), matrix.shape[1])
 
     def to_csr(self) -> sp.csr_matrix:
         """The same as SciPy has it."""
@@ -169,9 +172,13 @@ def weighted(rows: Rows, weights: Array) -> Array:
     return out
 
 
-def add_product(rows: Rows, weights: Array, scores: Array, which: NDArray[np.int64] = _ALL) -> None:
-    """Add the product of rows, or of some of them, and weights to scores (rows × labels), in place."""
-    sums.add_product[weights.dtype](which, rows.starts, rows.ids, rows.values, weights, scores)
+def add_product(rows: Rows, weights: Array, scores: Array, which: NDArray[np.int64] | None = None) -> None:
+    """Add the product of rows, or of those that `which` names, and weights to scores (rows × labels), in place."""
+    wanted = len(rows.starts) - 1 if which is None else len(which)
+    if len(scores) != wanted:  # the loops would read on
+        raise ValueError(f"scores of {len(scores)} rows for {wanted}")
+    own = _ALL if which is None else which
+    sums.add_product[weights.dtype](own, rows.starts, rows.ids, rows.values, weights, scores)
 
 
 def count_ids(ids: NDArray[np.int32], starts: NDArray[np.int64], width: int) -> Counts:

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from classifier import steps
 from classifier.adagrad import AdaGradClassifier
 from classifier.design import Design, Product
+from classifier.parts import Rows, add_product
 
 ROWS, LABELS = 700, 5
 
@@ -37,12 +38,13 @@ def codes(design: Design) -> np.ndarray:
 def by_hand(design: Design, codes: np.ndarray, epochs: int, rate: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights (columns × labels) and intercepts, in float64, of batches of 128."""
     matrix = design.whole().toarray().astype(np.float64)
-    weights, seen = np.zeros((matrix.shape[1], LABELS)), np.zeros(matrix.shape[1])
-    intercept, intercept_seen = np.zeros(LABELS), np.zeros(LABELS)
+    labels = codes.max() + 1
+    weights, seen = np.zeros((matrix.shape[1], labels)), np.zeros(matrix.shape[1])
+    intercept, intercept_seen = np.zeros(labels), np.zeros(labels)
     rng = np.random.default_rng(seed)
     batches = [one for _ in range(epochs) for one in np.split(rng.permutation(len(codes)), range(128, len(codes), 128))]
     for number, batch in enumerate(batches):
-        signs = np.where(codes[batch, None] == np.arange(LABELS), 1.0, -1.0)
+        signs = np.where(codes[batch, None] == np.arange(labels), 1.0, -1.0)
         margins = signs * (matrix[batch] @ weights + intercept)
         slopes = -signs * np.maximum(1 - margins, 0)
         gradient, now = matrix[batch].T @ slopes, rate * (1 - number / len(batches))
@@ -75,11 +77,32 @@ def test_rows_err_whose_margin_is_not_one_on_every_side() -> None:
     assert found.tolist() == [[0, 0, 0], [0, 0, 0], [-0.5, 0, 0], [0, 0.5, 0], [0, 0, 0]]
 
 
-@pytest.mark.parametrize("rows", [1, 2, 127, 129])
+@pytest.mark.parametrize("rows", [1, 2, 3, 127, 129, 256])
 def test_batches_of_any_size_are_cut_in_two(rows: int) -> None:
-    matrix = sp.csr_matrix(np.eye(rows, dtype=np.float32))
-    fitted = AdaGradClassifier().fit(matrix, np.arange(rows) % 2)
-    assert fitted.coef_.shape == (min(rows, 2), rows)
+    design, codes = Design([entries(rows, 20, 0.3, rows)]), np.arange(rows) % 3
+    fitted = AdaGradClassifier(epochs=3, rate=0.5, random_state=1).fit(design, codes)
+    weights, intercept = by_hand(design, codes, 3, 0.5, 1)
+    np.testing.assert_allclose(fitted.coef_.T, weights, atol=2e-5)
+    np.testing.assert_allclose(fitted.intercept_, intercept, atol=2e-5)
+
+
+def test_what_can_only_be_read_is_copied(design: Design, codes: np.ndarray) -> None:
+    """As joblib hands on large arrays."""
+    whole = design.whole()
+    fixed = sp.csr_matrix(whole)
+    for array in (fixed.data, fixed.indices, fixed.indptr):
+        array.setflags(write=False)
+    assert np.array_equal(AdaGradClassifier().fit(fixed, codes).coef_, AdaGradClassifier().fit(whole, codes).coef_)
+
+
+def test_scores_are_of_as_many_rows_as_are_asked_for() -> None:
+    rows = Rows.of(entries(4, 3, 0.5, 1))
+    weights = np.ones((3, 2), dtype=np.float32)
+    for scores, which in ((5, None), (1, np.arange(2)), (1, np.arange(0))):
+        with pytest.raises(ValueError, match=f"scores of {scores} rows"):
+            add_product(rows, weights, np.zeros((scores, 2), dtype=np.float32), which)
+    nothing = np.zeros((0, 2), dtype=np.float32)
+    add_product(rows, weights, nothing, np.arange(0))
 
 
 def test_integers_of_any_size_and_other_floats_are_taken(design: Design, codes: np.ndarray) -> None:

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from classifier import compiled
 from tests.api_server import running, shared_home
 from tests.conftest import can_build
 
@@ -286,7 +287,7 @@ def make_venv_look_installed(project: Path, level: str) -> None:
     """A virtual environment without pip, and the stamp that a finished install leaves."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
     files = ["requirements/uv.txt", f"requirements/{level}.txt", "pyproject.toml", "scripts/install"]
-    files += [f"classifier/{name}.py" for name in ("compiled", "kernels", "library", "sums")]
+    files += [f"classifier/{name}" for name in sorted({"library.py", *compiled._SOURCES})]
     content = b"".join((project / name).read_bytes() for name in files)
     checksum = subprocess.run(["cksum"], input=content, capture_output=True, check=True).stdout.decode()
     (project / ".venv" / f".installed-{level}").write_text(f"{checksum}{project.resolve()}\n")

@@ -121,12 +121,12 @@ def files_of(kind: str) -> int:
     return len(tables.files(get_home().table("shelf", kind), recorded(get_home(), "shelf")[kind]))
 
 
-@pytest.mark.parametrize(("together", "files"), [(1, 7), (3, 3), (32, 1)])
+@pytest.mark.parametrize(("size", "files"), [(1, 7), (1 << 30, 1)])
 def test_products_are_stored_in_the_order_of_their_numbers(
-    home: Path, monkeypatch: pytest.MonkeyPatch, together: int, files: int
+    home: Path, monkeypatch: pytest.MonkeyPatch, size: int, files: int
 ) -> None:
     """Whoever reads a range of them reads a part of a file. The first of eight batches has nothing but lost rows."""
-    monkeypatch.setattr("warehouse.ingest.STAGED_TOGETHER", together)
+    monkeypatch.setattr("warehouse.ingest.STORED_BYTES", size)
     rows = [(f"{number % 70}", f"title {number}", None) for number in range(80)]
     with open_run("shelf", "ingest", ["shelf.jsonl"]) as run:
         staging = Stage(staged_folder(run), 0)

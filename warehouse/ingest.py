@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +28,8 @@ ORDER_STEP = 1 << 40
 STAGED_ROW_GROUP = 50_000
 """Rows of a row group of staged files, which are read again in part."""
 
-STAGED_TOGETHER = 32
-"""Staged files whose products are stored as one file, at most."""
+STORED_BYTES = 128 << 20
+"""Products of about so many bytes in memory are stored as one file: so much and a batch is held."""
 
 _MET_LABELS = "SELECT met.product_id, state.known_path, met.n FROM met JOIN state ON state.seq = met.seq"
 
@@ -244,20 +245,28 @@ def _commit(run: Run, spec: CatalogSpec, connection: duckdb.DuckDBPyConnection, 
 
 
 def _new_products(run: Run, connection: duckdb.DuckDBPyConnection, folder: Path, now: datetime) -> list[Path]:
-    """Files of the chosen rows in the order of their numbers: what reads a range of these reads a part of a file.
-
-    By Polars, because a join of DuckDB's leaves rows in no order.
-    """
-    good, made = sorted(folder.glob("good-*.parquet")), []
+    """Files of the chosen rows in the order of their numbers: what reads a range of these reads a part of a file."""
     stamp = {"run_id": pl.lit(run.run_id), "stored_at": pl.lit(now, dtype=TIME)}
-    for start in range(0, len(good), STAGED_TOGETHER):
-        together = good[start : start + STAGED_TOGETHER]
-        chosen = connection.execute(f"SELECT n, seq FROM chosen SEMI JOIN {_parquet(together)} USING (n)").pl()
+    made: list[Path] = []
+    held: list[pl.DataFrame] = []
+    for file in sorted(folder.glob("good-*.parquet")):
+        first, last = pl.scan_parquet(file).select(pl.min("n"), last=pl.max("n")).collect().row(0)
+        chosen = connection.execute(f"SELECT n, seq FROM chosen WHERE n BETWEEN {first} AND {last}").pl()
         if chosen.height:
-            staged = pl.scan_parquet(together).join(chosen.lazy(), on="n", maintain_order="left")
-            rows = staged.select("seq", pl.exclude("seq", "n", *LINE_DIGEST)).with_columns(**stamp)
-            made.append(tables.sink_parquet(rows, run.staging / "tables"))
-    return made
+            staged = pl.read_parquet(file).join(chosen, on="n", maintain_order="left")
+            held.append(staged.select("seq", pl.exclude("seq", "n", *LINE_DIGEST)).with_columns(**stamp))
+        if sum(rows.estimated_size() for rows in held) >= STORED_BYTES:
+            made.append(_written(run, held))
+            held = []
+    return [*made, _written(run, held)] if held else made
+
+
+def _written(run: Run, parts: list[pl.DataFrame]) -> Path:
+    folder = run.staging / "tables"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{secrets.token_hex(8)}.parquet"
+    tables.write_parquet(pl.concat(parts), path)
+    return path
 
 
 def _conflicts(run: Run, spec: CatalogSpec, files: list[str]) -> str:

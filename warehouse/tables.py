@@ -40,7 +40,6 @@ __all__ = [
     "scan",
     "scan_files",
     "sha256",
-    "sink_parquet",
     "vacuum",
     "version",
     "write_parquet",
@@ -112,15 +111,6 @@ def overwrite(path: Path, *parts: pl.DataFrame | Path) -> int:
 def write_parquet(frame: pl.DataFrame, file: Path) -> None:
     """Write a frame as a file that may become part of a table."""
     frame.write_parquet(file, compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
-
-
-def sink_parquet(rows: pl.LazyFrame, folder: Path) -> Path:
-    """Write rows, a part of them at a time, as a file in a folder that may become part of a table; its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{secrets.token_hex(8)}.parquet"
-    with naming_disk_errors(folder):
-        rows.sink_parquet(file, compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
-    return file
 
 
 def _write(path: Path, parts: Sequence[pl.DataFrame | Path], mode: Literal["append", "overwrite"]) -> int:
