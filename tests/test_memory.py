@@ -34,6 +34,29 @@ give_back()
 print(before - resident_mib())
 """
 
+# Products of 20 KB, 600 MB of them, are stored; how many, and by how many MiB the most that was held has grown.
+LONG = """
+import resource
+import polars as pl
+from tests.stored import spec
+from tests.test_memory import batch
+from warehouse.ingest import Stage, Staged, staged_folder, store
+from warehouse.runs import open_run
+
+def peak_mib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+with open_run("shelf", "ingest", ["shelf.jsonl"]) as run:
+    stage = Stage(staged_folder(run), 0)
+    for number in range(12):
+        rows = batch(number, 2_500).with_columns(title=pl.col("title").repeat_by(140).list.join(" "))
+        stage.write(rows, pl.DataFrame())
+    del rows
+    before = peak_mib()
+    store(run, spec(), [Staged("shelf.jsonl", 30_000, 0, {})])
+    print(run.counts["stored"], peak_mib() - before)
+"""
+
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc holds back what was freed")
 def test_what_was_freed_can_be_given_back() -> None:
@@ -94,6 +117,17 @@ def test_many_rows_are_compared_in_little_memory_whatever_the_first_file_has(
         chosen = training_rows(run, spec())
         assert chosen.height == rows
         assert chosen["title"].str.split(" ").list.first().cast(pl.Int64).is_sorted()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak is told in another unit")
+@pytest.mark.usefixtures("shelves")
+def test_long_products_are_stored_a_few_at_a_time(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AISLE_MEMORY_LIMIT", "200MB")
+    done = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    stored_rows, grown_mib = map(int, done.stdout.split())
+    assert stored_rows == 30_000
+    assert grown_mib < 450
 
 
 @pytest.mark.slow
