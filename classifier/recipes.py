@@ -95,7 +95,7 @@ class LinearParams(_Part):
     """
 
     solver: Literal["auto", "svc", "adagrad"] = "auto"
-    C: Annotated[float, Field(gt=0)] = 1.0
+    C: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
     epochs: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = "auto"
     rate: Annotated[float, Field(gt=0, le=10)] = 0.3
     bayes: Annotated[float, Field(ge=0, le=10)] = 0.4
@@ -126,7 +126,7 @@ class PrototypeParams(_Part):
 
     max_df: Annotated[float, Field(gt=0, le=1)] = 1.0
     ngrams: Annotated[int, Field(ge=1, le=4)] = 1
-    alpha: Annotated[float, Field(gt=0)] = 1.0
+    alpha: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
     l1_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 

@@ -58,7 +58,12 @@ def test_an_unknown_parameter_is_named_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("model.C", "much"), ("model.C", "-1"), ("words.ngrams", "9"), ("model.solver", "x")]
+    ("key", "value"),
+    [
+        *(("model.C", value) for value in ("much", "-1", "inf", "nan", "1e308")),
+        ("words.ngrams", "9"),
+        ("model.solver", "x"),
+    ],
 )
 def test_a_value_that_a_parameter_cannot_take_is_refused(key: str, value: str) -> None:
     with pytest.raises(UnknownRecipe, match=f"{key} cannot be '{value}'"):
