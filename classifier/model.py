@@ -102,6 +102,11 @@ class Model:
         """Names of the label's levels."""
         return self.spec.levels
 
+    @property
+    def unlearnt(self) -> list[str]:
+        """Fields of which nothing was learnt, as where no training row had a value."""
+        return [field.name for field in self.vectoriser.fields if not sum(field.widths)]
+
     def predict(self, frame: pl.DataFrame, *, reasons: bool = True, threads: int | None = None) -> pl.DataFrame:
         """One row a product, in order: `PREDICTION`.
 

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from catalogs import registry
+from catalogs.digests import text_hashes
 from catalogs.normalise import normalise
 from catalogs.readers import read
 from catalogs.sources import SourceFile, resolve
@@ -34,6 +35,7 @@ from warehouse.taught import taught
 _PATH = pl.List(pl.String)
 _ANSWERS: dict[str, Any] = {
     "text_hash": pl.String,
+    "learnt_hash": pl.String,
     "known_path": _PATH,
     "predicted_path": _PATH,
     "label_path": _PATH,
@@ -66,6 +68,7 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     parts = [pl.DataFrame(schema=_ANSWERS)]
+    strange = [pl.lit(None, pl.String).alias(name) for name in model.unlearnt if name in spec.text_fields]
     for good in _usable_rows(spec, source, counts, reasons):
         labelled = good.filter(pl.col("known_path").is_not_null())
         counts["unlabelled"] += good.height - labelled.height
@@ -74,7 +77,9 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
         answers = model.predict(labelled, reasons=False)
         decided = policy.decide(answers, rules, champion.version)
         shown = decided.select("predicted_path", "label_path", "decision")
-        parts.append(labelled.select("text_hash", "known_path").hstack(shown))
+        learnt = text_hashes(labelled.with_columns(strange), spec) if strange else labelled["text_hash"]
+        hashes = labelled.select("text_hash", learnt.alias("learnt_hash"), "known_path")
+        parts.append(hashes.hstack(shown))
     compared = pl.concat(parts)
     if compared.is_empty():
         raise NotEnoughLabels(
@@ -84,7 +89,7 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
             hint="evaluate takes a file whose labels are known; to predict for this one: aisle score",
         )
     head = {"catalog": catalog, "model": champion.version, "read": counts["read"], "rows": compared.height}
-    head["trained_on"] = _trained_on(compared["text_hash"], catalog, champion.version, model)
+    head["trained_on"] = _trained_on(compared, catalog, champion.version, model)
     head |= {"rejected": counts["rejected"], "reasons": dict(reasons.most_common())}
     head |= {"unlabelled": counts["unlabelled"], "accepted": _accepted(compared)}
     return head | _compare(compared, spec, counts["rejected"])
@@ -110,11 +115,16 @@ def _usable_rows_of(
         yield decided.good
 
 
-def _trained_on(texts: pl.Series, catalog: str, version: str, model: Model) -> int:
-    """How many of the texts the model has learnt from. Prototypes learn from the hold-out too."""
-    if not model.recipe.is_prototype:
-        texts = texts.filter(~holdout_mask(texts, model.spec.holdout.share))
-    return int(taught(get_home(), catalog, version, texts).sum())
+def _trained_on(compared: pl.DataFrame, catalog: str, version: str, model: Model) -> int:
+    """How many of the texts the model has learnt from. Prototypes learn from the hold-out too.
+
+    A file may fill a text field that the training file did not have: without that field it is the same text.
+    """
+    known = pl.Series([False]).new_from_index(0, compared.height)
+    for texts in (compared["text_hash"], compared["learnt_hash"]):
+        own = taught(get_home(), catalog, version, texts)
+        known |= own if model.recipe.is_prototype else own & ~holdout_mask(texts, model.spec.holdout.share)
+    return int(known.sum())
 
 
 def _accepted(compared: pl.DataFrame) -> dict[str, Any]:

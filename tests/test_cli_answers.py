@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from catalogs.demo import generate
 from tests.commands import PROJECT, ROWS, digests
 
 
@@ -143,3 +145,21 @@ def test_explain_prints_the_stored_reasons(shop: Path, aisle: Any):
     found = json.loads(aisle("explain", "demo", stored_row["product_id"], "--json")[1])
     assert found["prediction"]["reasons"] == stored_row["reasons"]
     assert json.loads(aisle("explain", "demo", "no such id", "--json")[1])["error"] == "UnknownProduct"
+
+
+def test_evaluate_knows_a_text_also_where_the_file_fills_a_field_that_training_lacked(
+    home: Path, aisle: Any, tmp_path: Path
+):
+    records = []
+    for line in gzip.decompress(generate(tmp_path, 400).read_bytes()).splitlines():
+        with contextlib.suppress(json.JSONDecodeError):  # the shop has broken lines too
+            records.append(json.loads(line))
+    bare, whole = tmp_path / "bare.jsonl", tmp_path / "whole.jsonl"
+    whole.write_text("\n".join(map(json.dumps, records)))
+    bare.write_text("\n".join(json.dumps(record | {"description": None}) for record in records))
+    assert (aisle("ingest", "demo", str(bare))[0], aisle("train", "demo", "--promote")[0]) == (0, 0)
+    known, fuller = (
+        json.loads(aisle("evaluate", "demo", str(file), "--json")[1])["trained_on"] for file in (bare, whole)
+    )
+    assert known > 200
+    assert fuller == known
