@@ -91,9 +91,8 @@ class AdaGradClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return first + steps.hinge(residual[first:last], codes[first:last])
 
         middle = len(rows) // 2
-        # The others change nothing.
         erring = np.concatenate(list(pool.map(score, (0, middle), (middle, len(rows)))))
-        rows, residual = rows[erring], residual[erring]
+        rows, residual = rows[erring], residual[erring]  # the others change nothing
         list(pool.map(lambda block: block.step(rows, residual, rate), blocks))
         return np.asarray(residual.sum(axis=0))
 

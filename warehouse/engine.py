@@ -67,15 +67,20 @@ def refuse_if_unseen(connection: duckdb.DuckDBPyConnection, folder: Path, kind: 
         )
 
 
+def new_file(run: Run) -> Path:
+    """Where in the run's staging folder a Parquet file may be written that is to become part of a Delta table."""
+    folder = run.staging / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{secrets.token_hex(8)}.parquet"
+
+
 def copied(run: Run, connection: duckdb.DuckDBPyConnection, sql: str, row_group: int = tables.ROW_GROUP) -> Path:
     """A query's rows as a Parquet file in the run's staging folder, ready to become part of a Delta table.
 
     Not an Arrow stream: read from a UNION over more than a million rows, that waited for ever (DuckDB 1.5.6), and a
     file is written by all cores.
     """
-    folder = run.staging / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{secrets.token_hex(8)}.parquet"
+    path = new_file(run)
     with naming_disk_errors(run.home.root):
         connection.execute(
             f"COPY ({sql}) TO {quoted(str(path))} "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from catalogs.spec import CatalogSpec
 from core.errors import SourceEmpty, SourceShrunk, SpecInvalid
 from warehouse import tables
 from warehouse.columns import COLUMNS, TIME
-from warehouse.engine import copied, engine, one, refuse_if_unseen
+from warehouse.engine import copied, engine, new_file, one, refuse_if_unseen
 from warehouse.home import beside
 from warehouse.lines import meet, remember
 from warehouse.runs import Run
@@ -262,9 +261,7 @@ def _new_products(run: Run, connection: duckdb.DuckDBPyConnection, folder: Path,
 
 
 def _written(run: Run, parts: list[pl.DataFrame]) -> Path:
-    folder = run.staging / "tables"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{secrets.token_hex(8)}.parquet"
+    path = new_file(run)
     tables.write_parquet(pl.concat(parts), path)
     return path
 
