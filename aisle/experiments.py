@@ -23,7 +23,7 @@ def tuned(result: TuneResult) -> str:
     lines = [f"{result.catalog}: {tried} on {count(result.rows)} rows in {_folds(result)} (run {result.run_id})"]
     varied = sorted(result.space)
     rows = [
-        [place, *(trial["tried"][key] for key in varied), *_scores(trial), f"{trial['fit_s']:.1f}"]
+        [place, *(trial["tried"].get(key, "") for key in varied), *_scores(trial), f"{trial['fit_s']:.1f}"]
         for place, trial in enumerate(result.trials[:TRIALS_SHOWN], 1)
     ]
     lines.append(table(["", *varied, "accuracy", "macro F1", "seconds"], rows))

@@ -20,7 +20,7 @@ PLACES = ("accepted", "review", "pending", "rejected", "repeated", "unchanged")
 DATA_DOCS, ONLINE = "data_docs", "(needs the network for its styles)"
 
 REASONS_SHOWN = 3
-"""Kinds of reasons for rejection that an evaluation names, the commonest."""
+"""Kinds of reasons for rejection that are named, the commonest."""
 
 LABEL_MOST = 100
 """Columns on screen that a label takes at most in a table of labels: the end of a path is what tells it apart."""
@@ -37,7 +37,7 @@ def ingested(result: IngestResult) -> str:
     lines.append(facts((name, rows.get(name, 0)) for name in order[1:]))
     if not rows.get("stored") and not rows.get("removed"):
         lines.append(f"nothing new: {count(rows.get('unchanged', 0))} rows unchanged, nothing stored")
-    return "\n".join(lines + warnings(result) + reports(result.reports))
+    return "\n".join(lines + rejected(result) + warnings(result) + reports(result.reports))
 
 
 def caught_up(result: CatchUpResult) -> str:
@@ -94,7 +94,8 @@ def scored(result: ScoreResult) -> str:
     current = rows.get("current")
     of = "" if current is None else f" of {count(current)}"
     if not rows.get("scored"):
-        return f"{result.catalog}: nothing to score, {result.version} has answered for all products before"
+        none = "no product is stored" if current == 0 else f"{result.version} has answered for all products before"
+        return f"{result.catalog}: nothing to score, {none}"
     again = f", {count(rows['reused'])} answers reused" if rows.get("reused") else ""
     done = f"{count(rows['scored'])}{of} products scored with {result.version}{again}"
     return f"{result.catalog}: {done} (run {result.run_id})"
@@ -172,7 +173,7 @@ def ran(result: RunResult) -> str:
     if result.baselines:
         lines.append(scores(str(result.model.get("version")), result.model, result.baselines))
     lines += findings(result)
-    return "\n".join(lines + warnings(result) + reports(result.reports))
+    return "\n".join(lines + rejected(result) + warnings(result) + reports(result.reports))
 
 
 def findings(result: TrainResult | RunResult) -> list[str]:
@@ -181,6 +182,22 @@ def findings(result: TrainResult | RunResult) -> list[str]:
     if result.acceptance["labels"] and not result.acceptance["acceptable"]:
         said.insert(0, f"  No label may be accepted unseen yet. {result.acceptance['lacks']}")
     return ["findings:", *said] if said else []
+
+
+def rejected(result: IngestResult | RunResult) -> list[str]:
+    """Lines with the commonest reasons for rejection, and where every rejected row stands."""
+    if not result.reasons:
+        return []
+    every = f"aisle sql \"SELECT source, line, reasons, raw FROM rejects WHERE run_id = '{result.run_id}'\""
+    return ["rejected:", *_commonest(result.reasons), f"  each of them: {every}"]
+
+
+def _commonest(reasons: Mapping[str, int]) -> list[str]:
+    """Lines with rows by kind of reason for rejection, as far as they are shown."""
+    ordered = sorted(reasons.items(), key=lambda item: -item[1])
+    lines = [f"  {_rows(rows)}: {reason}" for reason, rows in ordered[:REASONS_SHOWN]]
+    left = len(ordered) - REASONS_SHOWN
+    return lines if left <= 0 else [*lines, f"  … and {left:,} rarer reasons: --json has them all"]
 
 
 def warnings(result: IngestResult | RunResult) -> list[str]:
@@ -232,13 +249,12 @@ def evaluated(result: Mapping[str, Any]) -> str:
             f"warning: {result['model']} was trained on the text of {_rows(result['trained_on'])} of these, and knows "
             f"them. What it is worth on new products: aisle models list {result['catalog']}, and its evaluation report"
         )
-    commonest = sorted(result["reasons"].items(), key=lambda item: -item[1])
-    lines += [f"  {_rows(rows)} rejected: {reason}" for reason, rows in commonest[:REASONS_SHOWN]]
-    if len(commonest) > REASONS_SHOWN:
-        lines.append(f"  … and {len(commonest) - REASONS_SHOWN:,} rarer reasons: --json has them all")
+    if result["reasons"]:
+        lines += ["rejected:", *_commonest(result["reasons"])]
     lines.append(facts(_overall(result)))
     accepted = result["accepted"]
-    lines.append(f"  accepted unseen: {count(accepted['rows'])} rows, {score(accepted['accuracy'])} of them right")
+    right = f", {score(accepted['accuracy'])} of them right" if accepted["rows"] else ""
+    lines.append(f"  accepted unseen: {_rows(accepted['rows'])}{right}")
     levels = result.get("levels")
     if not levels:
         return "\n".join([*lines, _labels(result["labels"], LABELS_SHOWN)])

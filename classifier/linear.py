@@ -16,11 +16,13 @@ from classifier.parts import Array
 from classifier.recipes import LinearParams
 from classifier.tokens import batches
 
-__all__ = ["Linear", "fit_linear", "from_estimator", "settled", "solver_of"]
+__all__ = ["Linear", "fit_linear", "from_estimator", "settled", "solver_of", "unread"]
 
 # From so many rows on AdaGrad is as accurate as LinearSVC, and many times faster (benchmarks/results/solvers.md).
 _MANY_ROWS = 20_000
 _EPOCHS, _FEWEST_EPOCHS = 5, 2
+# Parameters that one solver alone reads.
+_OWN = {"svc": ("model.C",), "adagrad": ("model.rate", "model.epochs")}
 # So many rows in all epochs together, as long as there are two (docs/decisions.md).
 _ENOUGH_VISITS = 3_000_000
 # liblinear copies the matrix at 24 bytes an entry: no more than so many entries go there, whatever the rows.
@@ -102,6 +104,12 @@ def solver_of(params: LinearParams, rows: int, entries: int = 0) -> str:
     if params.solver != "auto":
         return params.solver
     return "svc" if rows < _MANY_ROWS and entries < _SVC_ENTRIES else "adagrad"
+
+
+def unread(params: LinearParams, rows: int) -> dict[str, str]:
+    """Parameters that only the solver reads which does not fit so many rows, each with the name of that solver."""
+    used = solver_of(params, rows)
+    return {key: solver for solver, own in _OWN.items() if solver != used for key in own}
 
 
 def settled(params: LinearParams, rows: int, entries: int = 0) -> LinearParams:

@@ -303,9 +303,10 @@ def vectoriser_of(spec: CatalogSpec, recipe: Recipe) -> ProductVectoriser:
 def no_words(spec: CatalogSpec, rows: int) -> NotEnoughLabels:
     """The error for rows that share no word."""
     return NotEnoughLabels(
-        f"no word or value of the {rows:,} labelled rows counts: none is in two of them, or the recipe leaves none",
+        f"no word or value of the {rows:,} training rows counts: none is in enough of them, or the recipe leaves none",
         where=f"catalogue {spec.name}",
-        hint="give more rows, or check that the catalogue's fields name the columns that describe a product",
+        hint="give more rows, lower the recipe's words.min_rows, or check that the catalogue's fields name the columns "
+        "that describe a product",
     )
 
 
@@ -318,14 +319,14 @@ def distinct_labels(labelled: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
     where = f"catalogue {spec.name}"
     if labelled.height < 2:
         raise NotEnoughLabels(
-            f"{labelled.height} labelled rows; at least 2 are needed",
+            f"{labelled.height} training rows with a label; at least 2 are needed",
             where=where,
             hint=f"check that the source has the label column {', '.join(spec.label.source_columns)}",
         )
     distinct = labelled.select(KNOWN_PATH).unique().sort(pl.col(KNOWN_PATH).list.join("\0"))
     if distinct.height < 2:
         raise OneClass(
-            f"all {labelled.height:,} labelled rows have the label '{join_path(distinct[KNOWN_PATH][0].to_list())}'",
+            f"all {labelled.height:,} training rows have the label '{join_path(distinct[KNOWN_PATH][0].to_list())}'",
             where=where,
             hint="a model needs at least two labels to tell apart",
         )

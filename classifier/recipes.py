@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.errors import UnknownRecipe, did_you_mean
+from core.kinds import kind_of
 
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec, RecipeSpec
@@ -25,6 +26,7 @@ __all__ = [
     "default",
     "flatten",
     "parameters",
+    "passed_over",
     "resolve",
 ]
 
@@ -230,6 +232,13 @@ def declared(spec: CatalogSpec, name: str | None = None) -> tuple[str, Family, R
     return wanted, cast("Family", family), own
 
 
+def passed_over(spec: CatalogSpec, name: str | None) -> dict[str, Any]:
+    """Parameters of the catalogue's `[recipe]` that a recipe asked for by name does not have, because it is another."""
+    if name is None or name == spec.recipe.name or name in spec.recipes:
+        return {}
+    return flatten(spec.recipe.params)
+
+
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested parameters by dotted name, as `--set` takes them."""
     flat: dict[str, Any] = {}
@@ -262,8 +271,15 @@ def _build(flat: Mapping[str, Any], family: str, where: str) -> RecipeParams:
     try:
         return RecipeParams.model_validate(nested)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(step) for step in first["loc"])
-        raise UnknownRecipe(
-            f"{key} cannot be {flat.get(key)!r}: {first['msg']}", where=where, hint=f"give {key} another value"
-        ) from None
+        raise _refused(error.errors()[0], flat, where) from None
+
+
+def _refused(entry: Mapping[str, Any], flat: Mapping[str, Any], where: str) -> UnknownRecipe:
+    """The error for a value that a parameter cannot take, or for values that disagree."""
+    part, *own = entry["loc"]
+    group: Any = RecipeParams.model_fields[part].annotation
+    if not own:
+        return UnknownRecipe(f"{part}: {entry['ctx']['error']}", where=where, hint=f"change one of these two of {part}")
+    key = f"{part}.{own[0]}"
+    takes = kind_of(group.model_fields[own[0]])
+    return UnknownRecipe(f"{key} cannot be {flat[key]!r}", where=where, hint=f"{key} takes {takes}")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from classifier.linear import solver_of
+from classifier.linear import solver_of, unread
 from classifier.recipes import Recipe, declared, flatten, parameters, resolve
 from core.errors import UnknownRecipe, did_you_mean
 
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
 
-__all__ = ["SPACES", "Space", "features_of", "folds_of", "points", "space_of"]
+__all__ = ["SPACES", "Space", "features_of", "folds_of", "points", "read_of", "refuse_unread", "space_of"]
 
 Space = dict[str, list[Any]]
 
@@ -53,17 +53,43 @@ def space_of(spec: CatalogSpec, name: str | None, fixed: Mapping[str, str], rows
 
     Raises:
         UnknownRecipe: no such recipe; a parameter that it does not have or that cannot be tried out, no list of values,
-            or a value that it cannot take; each with its key in the TOML.
+            or a value that it cannot take; each with its key in the TOML. Nothing in it that is read for so many rows.
     """
     wanted, family, own = declared(spec, name)
     table = f"recipes.{wanted}" if wanted in spec.recipes else "recipe"
     space = flatten(own.space) if own is not None else {}
     _check(space, spec, name, family, f"{table}.space")
-    if not space:
-        solver = solver_of(resolve(spec, name, fixed).params.model, rows)
-        unused = _ADAGRAD if solver == "svc" else _SVC
-        space = {key: values for key, values in SPACES[family].items() if key not in unused}
-    return {key: list(values) for key, values in space.items() if key not in fixed}
+    tried = space or SPACES[family]
+    if "model.solver" not in tried:
+        tried = read_of(tried, resolve(spec, name, fixed), rows)
+    if not tried:
+        raise UnknownRecipe(
+            f"nothing to try out: {', '.join(space)} {'is' if len(space) == 1 else 'are'} not read",
+            where=f"catalogue {spec.name}, {table}.space",
+            hint=f"{rows:,} training rows are fitted by another solver; add parameters of it, or set model.solver",
+        )
+    return {key: list(values) for key, values in tried.items() if key not in fixed}
+
+
+def refuse_unread(recipe: Recipe, given: Collection[str], rows: int) -> None:
+    """Refuse parameters that were given for this one time, and that fitting so many rows does not read.
+
+    Those of a catalogue's TOML may stay: a catalogue can grow from one solver into the other.
+
+    Raises:
+        UnknownRecipe: the first of them, with the solver that reads it.
+    """
+    if recipe.is_prototype:
+        return
+    params = recipe.params.model
+    for key, solver in unread(params, rows).items():
+        if key in given:
+            why = "as model.solver says" if params.solver != "auto" else f"which auto takes for {rows:,} training rows"
+            raise UnknownRecipe(
+                f"{key} would change nothing: the solver is {solver_of(params, rows)}, {why}",
+                where=f"recipe {recipe.name}",
+                hint=f"leave it out, or add model.solver={solver}",
+            )
 
 
 def points(space: Space, most: int | None, seed: int) -> list[dict[str, Any]]:
@@ -86,6 +112,12 @@ def folds_of(spec: CatalogSpec, recipe: Recipe, fixed: Mapping[str, str]) -> int
     if _FOLDS in asked:
         return recipe.params.calibration.folds
     return _PUBLISHED_FOLDS.get(recipe.family, recipe.params.calibration.folds)
+
+
+def read_of(params: Mapping[str, Any], recipe: Recipe, rows: int) -> dict[str, Any]:
+    """Those of these parameters that fitting so many rows by this recipe reads: one of two solvers has its own."""
+    left = () if recipe.is_prototype else unread(recipe.params.model, rows)
+    return {key: value for key, value in params.items() if key not in left}
 
 
 def features_of(recipe: Recipe) -> dict[str, Any]:

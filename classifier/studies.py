@@ -111,6 +111,9 @@ def field_ablation(ground: Ground, until: float | None = None) -> Study:
         study.skipped.append(f"the model reads nothing but {ground.spec.fields[0].name}")
         return study
     for left_out in ground.spec.fields:
+        if not _given(ground.train[left_out.name]):
+            study.skipped.append(f"without {left_out.name}: no training product has it, so nothing would change")
+            continue
         others = [one for one in ground.spec.fields if one.name != left_out.name]
         spec = ground.spec.model_copy(update={"fields": others})
         predicted = _tried(study, f"without {left_out.name}", ground.train, spec, ground, until)
@@ -118,6 +121,13 @@ def field_ablation(ground: Ground, until: float | None = None) -> Study:
             named = {"field": left_out.name, "kind": left_out.kind}
             study.rows.append(named | ground.measured(predicted) | {"gain": ground.gained(predicted)})
     return study
+
+
+def _given(values: pl.Series) -> bool:
+    """Whether any product has this field: text that is not empty, a list with members, a number."""
+    if isinstance(values.dtype, pl.List):
+        return bool((values.list.len() > 0).any())
+    return bool((values != "").any() if values.dtype == pl.String else values.is_not_null().any())
 
 
 def _point(ground: Ground, share: float, rows: int, predicted: pl.Series) -> dict[str, Any]:

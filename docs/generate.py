@@ -13,13 +13,13 @@ import io
 import os
 import re
 import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import typer
 
+from core.kinds import kind_of
 from docs import analyse, costs, evidence, requests, routes
 
 DOCS = Path(__file__).resolve().parent
@@ -93,7 +93,7 @@ def settings_page() -> str:
     lines = ["| Variable | Value | Default | What it does |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         shown = "not set" if field.default is None else f"`{_as_written(field.default)}`"
-        lines.append(f"| `AISLE_{name.upper()}` | {_kind(field)} | {shown} | {field.description} |")
+        lines.append(f"| `AISLE_{name.upper()}` | {kind_of(field)} | {shown} | {field.description} |")
     return _template("settings").replace("<!-- table -->", "\n".join(lines))
 
 
@@ -108,7 +108,7 @@ def recipes_page() -> str:
         meanings = _attributes(model)
         for name, field in model.model_fields.items():
             default = f"`{_as_written(field.default)}`"
-            lines.append(f"| `{part}.{name}` | {_kind(field)} | {default} | {meanings[name]} |")
+            lines.append(f"| `{part}.{name}` | {kind_of(field)} | {default} | {meanings[name]} |")
     spaces = ["| Recipe | Tried out |", "|---|---|"]
     for name in NAMES:
         tried = [f"`{key}` {', '.join(_as_written(value) for value in values)}" for key, values in SPACES[name].items()]
@@ -154,35 +154,8 @@ def _template(name: str) -> str:
     return marker.format(name) + (DOCS / "templates" / f"{name}.md").read_text(encoding="utf-8")
 
 
-def _kind(field: Any) -> str:
-    """A setting's type and bounds, in words."""
-    bounds = [
-        f"{sign} {getattr(entry, key)}" for entry in field.metadata for key, sign in _SIGNS if hasattr(entry, key)
-    ]
-    return ", ".join([_type_name(field.annotation), *bounds])
-
-
 def _as_written(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-_SIGNS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
-_NAMES = {
-    "str": "text",
-    "int": "whole number",
-    "float": "number",
-    "bool": "true or false",
-    "Path": "path",
-    "SecretStr": "secret text",
-}
-
-
-def _type_name(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return " or ".join(f"`{value}`" for value in get_args(annotation))
-    if get_origin(annotation) in {Union, types.UnionType}:
-        return " or ".join(_type_name(part) for part in get_args(annotation) if part is not type(None))
-    return _NAMES.get(annotation.__name__, str(annotation.__name__))
 
 
 if __name__ == "__main__":

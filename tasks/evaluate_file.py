@@ -86,7 +86,9 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
             f"none of {counts['read']:,} rows can be compared: {counts['rejected']:,} rejected, "
             f"{counts['unlabelled']:,} without a label",
             where=", ".join(source),
-            hint="evaluate takes a file whose labels are known; to predict for this one: aisle score",
+            hint="evaluate takes a file whose labels are known; to predict for this one: aisle score"
+            if counts["unlabelled"]
+            else f"mend the file; rejected most often: {next(iter(reasons.most_common(1)))[0]}",
         )
     head = {"catalog": catalog, "model": champion.version, "read": counts["read"], "rows": compared.height}
     head["trained_on"] = _trained_on(compared, catalog, champion.version, model)

@@ -7,7 +7,7 @@ from typing import Any
 
 from catalogs import registry
 from classifier.recipes import Recipe, resolve
-from classifier.space import Space, features_of, folds_of, points, space_of
+from classifier.space import Space, features_of, folds_of, points, read_of, space_of
 from core.orchestration import step
 from core.settings import get_settings
 from tasks.split_rows import split_rows
@@ -73,10 +73,14 @@ def plan_search(
     seed = get_settings().seed
     rows_file = run.staging / "rows.parquet"
     split.train.write_parquet(rows_file)
-    chosen = points(space, most, seed)
+    chosen: dict[str, tuple[Recipe, dict[str, Any]]] = {}
+    for point in points(space, most, seed):
+        resolved = resolve(spec, recipe, fixed | point)
+        tried = read_of(point, resolved, split.train.height)
+        chosen.setdefault(str(tried), (resolved, tried))  # points that differ in nothing that is read are one
     trials = [
-        Trial(i, run.catalog, resolve(spec, recipe, fixed | point), point, str(rows_file), count, seed)
-        for i, point in enumerate(chosen, 1)
+        Trial(i, run.catalog, resolved, tried, str(rows_file), count, seed)
+        for i, (resolved, tried) in enumerate(chosen.values(), 1)
     ]
     trials.sort(key=lambda trial: str(features_of(trial.recipe)))
     return Search(

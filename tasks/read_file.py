@@ -21,7 +21,7 @@ from core.settings import get_settings
 from expectations.decide import decide
 from expectations.rules import compile as compile_rules
 from expectations.sample import Sample
-from reports.validation import ColumnProfile, profile
+from reports.validation import ColumnProfile, profile, reason_kinds
 from tasks.find_source import FileJob
 from warehouse.ingest import Stage, Staged
 
@@ -51,6 +51,8 @@ class FileRead:
     columns: list[ColumnProfile] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
     """Rows whose number is none, by column."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Rejected rows by kind of reason; a row may have several."""
 
 
 @step("read file")
@@ -75,6 +77,7 @@ def read_file(job: FileJob) -> FileRead:
         counts.update(read=batch.read, rejected=rejects.height, known=batch.known.height)
         warnings.update(decided.warnings)
         found.failed.update(decided.failed)
+        found.reasons.update(reason_kinds(rejects))
         found.unread.update({column: len(rows) for column, rows in unread.items()})
         unlabelled = batch.unlabelled
     warnings.update({NOT_A_NUMBER.format(column): count for column, count in found.unread.items()})

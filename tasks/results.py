@@ -31,6 +31,7 @@ class IngestResult(AsDict):
 
     Attributes:
         rows: read, stored, unchanged, repeated, rejected, removed.
+        reasons: rejected rows by kind of reason, the commonest first; a row may have several.
         warnings: rows that were stored and should be looked at, by the warning's name.
         meanings: what each of these warnings says, in words.
         reports: paths of the pages by kind.
@@ -39,6 +40,7 @@ class IngestResult(AsDict):
     catalog: str
     run_id: str
     rows: dict[str, int]
+    reasons: dict[str, int]
     warnings: dict[str, int]
     meanings: dict[str, str]
     reports: dict[str, str]
@@ -50,7 +52,8 @@ class IngestResult(AsDict):
         warnings = sum((Counter(file.staged.warnings) for file in files), Counter[str]())
         counts = {name: run.counts[name] for name in names}
         said = meanings(warnings, registry.load(run.catalog))
-        return cls(run.catalog, run.run_id, counts, dict(warnings), said, reports)
+        reasons = dict(sum((file.reasons for file in files), Counter[str]()).most_common())
+        return cls(run.catalog, run.run_id, counts, reasons, dict(warnings), said, reports)
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ class RunResult(AsDict):
         drift: drifted (None where there is no verdict), summary, arrivals.
         freshness: as in MonitorResult.
         retraining: the same.
+        reasons: rejected rows by kind of reason, as in IngestResult.
         warnings: of the ingest, by name; `meanings` says them in words.
         reports: paths of the pages by kind.
         baselines: metrics that are easy to reach, on the same hold-out.
@@ -153,6 +157,7 @@ class RunResult(AsDict):
     drift: dict[str, Any]
     freshness: dict[str, Any]
     retraining: dict[str, Any]
+    reasons: dict[str, int]
     warnings: dict[str, int]
     meanings: dict[str, str]
     reports: dict[str, str]
@@ -188,6 +193,7 @@ class RunResult(AsDict):
             drift={"drifted": watched.drifted, "summary": watched.summary, "arrivals": watched.arrivals},
             freshness=watched.freshness,
             retraining=watched.retraining,
+            reasons=ingested.reasons,
             warnings=ingested.warnings,
             meanings=ingested.meanings,
             reports={**ingested.reports, **(trained.reports if trained else {}), **watched.reports},

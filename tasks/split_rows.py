@@ -9,13 +9,20 @@ import polars as pl
 
 from catalogs import registry
 from catalogs.product import join_paths
+from catalogs.spec import CatalogSpec
 from classifier.holdout import holdout_mask
 from classifier.model import distinct_labels
 from classifier.recipes import Recipe, resolve
+from classifier.space import refuse_unread
 from core.errors import NotEnoughLabels
 from core.orchestration import step
-from warehouse.runs import joined
+from reports.validation import reason_kinds
+from warehouse.places import places
+from warehouse.runs import Run, joined
 from warehouse.scoring import training_rows
+
+REJECTS_SEEN = 10_000
+"""Rejected rows that are looked at for the commonest reason."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +49,29 @@ def split_rows(run_id: str, recipe: str | None, overrides: dict[str, str] | None
     Raises:
         NotEnoughLabels, OneClass: no product has a label, or those to train on teach nothing. Said here, before any
             of them is looked at closer.
-        UnknownRecipe: no such recipe or parameter.
+        UnknownRecipe: no such recipe or parameter, or one that fitting these rows does not read.
     """
     run = joined(run_id)
     spec = registry.load(run.catalog)
     chosen = resolve(spec, recipe, overrides)
     rows = training_rows(run, spec)
     if rows.is_empty():
-        raise NotEnoughLabels(
-            f"catalogue {run.catalog} has no product with a label to learn from",
-            where=f"column {', '.join(spec.levels)}",
-            hint=f"ingest a file with labels first: aisle ingest {run.catalog} SOURCE",
-        )
+        raise _nothing_to_learn(run, spec)
     held = holdout_mask(rows["text_hash"], 0.0 if chosen.is_prototype else spec.holdout.share)
     split = Split(chosen, rows.filter(~held), rows.filter(held))
     distinct_labels(split.train, spec)
+    refuse_unread(chosen, overrides or {}, split.train.height)
     return split
+
+
+def _nothing_to_learn(run: Run, spec: CatalogSpec) -> NotEnoughLabels:
+    """The error for no labelled product; where rows were rejected, it may be for that."""
+    products = places(run)["current"]
+    having = "product with a label" if products else "product"
+    hint = f"ingest a file with labels first: aisle ingest {run.catalog} SOURCE"
+    rejects = run.scan("rejects").head(REJECTS_SEEN).collect()
+    if rejects.height:
+        hint += f"; rows that were ingested were rejected, most often: {next(iter(reason_kinds(rejects)))}"
+    return NotEnoughLabels(
+        f"catalogue {run.catalog} has no {having} to learn from", where=f"column {', '.join(spec.levels)}", hint=hint
+    )

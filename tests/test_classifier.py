@@ -229,7 +229,7 @@ def test_one_class_is_refused_by_name() -> None:
 @pytest.mark.parametrize("labels", [[None, None, None], ["Toys", None, None]])
 def test_too_few_labels_are_refused(labels: list[str | None]) -> None:
     spec, _ = shop()
-    with pytest.raises(NotEnoughLabels, match="labelled rows"):
+    with pytest.raises(NotEnoughLabels, match="training rows"):
         fit(made(["a kite", "a ball", "a top"], labels), spec, resolve(spec), seed=0)
 
 

@@ -132,7 +132,7 @@ def test_evaluate_says_why_rows_were_rejected(shop: Path, aisle: Any):
     assert sum(result["reasons"].values()) >= result["rejected"]
     commonest, rows = next(iter(result["reasons"].items()))
     assert rows == max(result["reasons"].values())
-    assert f"rejected: {commonest}" in aisle("evaluate", "demo", str(shop))[1]
+    assert f"rejected:\n  {rows} rows: {commonest}\n" in aisle("evaluate", "demo", str(shop))[1]
 
 
 def test_explain_prints_the_stored_reasons(shop: Path, aisle: Any):

@@ -8,7 +8,7 @@ from catalogs import registry
 from catalogs.spec import RecipeSpec
 from classifier.model import fit
 from classifier.recipes import NAMES, resolve
-from classifier.space import points, space_of
+from classifier.space import points, refuse_unread, space_of
 from core.errors import UnknownRecipe
 from tests.products import shop
 
@@ -71,6 +71,28 @@ def test_a_value_that_a_parameter_cannot_take_is_refused(key: str, value: str) -
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "takes"),
+    [
+        ("model.epochs", "0", "`auto` or whole number, ≥ 1, ≤ 1000"),
+        ("model.epochs", "3.5", "`auto` or whole number, ≥ 1, ≤ 1000"),
+        ("model.C", "nan", "number, > 0, ≤ 1000000"),
+        ("model.solver", "x", "`auto` or `svc` or `adagrad`"),
+        ("words.sublinear", "perhaps", "true or false"),
+    ],
+)
+def test_a_refusal_says_what_the_parameter_takes(key: str, value: str, takes: str) -> None:
+    with pytest.raises(UnknownRecipe) as error:
+        resolve(DEMO, overrides={key: value})
+    assert error.value.message == f"{key} cannot be '{value}'"
+    assert error.value.hint == f"{key} takes {takes}"
+
+
+def test_of_two_that_disagree_both_are_named() -> None:
+    with pytest.raises(UnknownRecipe, match=r"subwords: shortest \(6\) is above longest \(5\)"):
+        resolve(DEMO, overrides={"subwords.shortest": "6"})
+
+
+@pytest.mark.parametrize(
     ("recipe", "key"),
     [
         ("asos-prototype", "model.C"),
@@ -109,6 +131,44 @@ def test_of_a_linear_recipe_only_parameters_of_its_solver_are_tried() -> None:
     assert "model.rate" not in space_of(DEMO, "linear", {}, 1_000)
     assert "model.C" not in space_of(DEMO, "linear", {}, 1_000_000)
     assert "model.rate" in space_of(DEMO, "linear", {"model.solver": "adagrad"}, 1_000)
+
+
+def test_of_a_space_of_ones_own_what_is_not_read_is_left_out() -> None:
+    own = RecipeSpec(name="linear", space={"model": {"C": [1, 2], "rate": [0.1, 0.2]}})
+    spec = DEMO.model_copy(update={"recipe": own})
+    assert space_of(spec, None, {}, 1_000) == {"model.C": [1, 2]}
+    assert space_of(spec, None, {}, 1_000_000) == {"model.rate": [0.1, 0.2]}
+    both = RecipeSpec(name="linear", space={"model": {"solver": ["svc", "adagrad"], "rate": [0.1, 0.2]}})
+    spec = DEMO.model_copy(update={"recipe": both})
+    assert set(space_of(spec, None, {}, 1_000)) == {"model.solver", "model.rate"}
+    none = RecipeSpec(name="linear", space={"model": {"rate": [0.1, 0.2]}})
+    with pytest.raises(UnknownRecipe, match=r"nothing to try out: model\.rate is not read") as error:
+        space_of(DEMO.model_copy(update={"recipe": none}), None, {}, 1_000)
+    assert error.value.where == "catalogue demo, recipe.space"
+
+
+@pytest.mark.parametrize(
+    ("given", "rows", "fits"),
+    [
+        ({"model.rate": "0.1"}, 1_000, False),
+        ({"model.rate": "0.1"}, 1_000_000, True),
+        ({"model.C": "3"}, 1_000_000, False),
+        ({"model.rate": "0.1", "model.solver": "adagrad"}, 1_000, True),
+        ({"model.epochs": "3", "model.solver": "svc"}, 1_000_000, False),
+        ({"model.bayes": "0"}, 1_000, True),
+    ],
+)
+def test_a_parameter_of_the_other_solver_is_refused(given: dict[str, str], rows: int, *, fits: bool) -> None:
+    recipe = resolve(DEMO, "linear-fast", given)
+    if fits:
+        refuse_unread(recipe, given, rows)
+        return
+    with pytest.raises(UnknownRecipe, match="would change nothing: the solver is") as error:
+        refuse_unread(recipe, given, rows)
+    assert error.value.hint is not None
+    key, _, solver = error.value.hint.partition(", or add ")[2].partition("=")
+    changed = resolve(DEMO, "linear-fast", given | {key: solver})
+    refuse_unread(changed, given, rows)  # what the hint says helps
 
 
 def test_the_catalogue_replaces_the_space_and_the_caller_holds_parameters() -> None:

@@ -9,7 +9,7 @@ import typer
 from aisle import experiments, running, summary
 from aisle.commands.catalogues import require
 from aisle.options import Catalog, ExitCode, Json, MaybeSource, Prefect, Source
-from aisle.render import as_json, emit
+from aisle.render import as_json, emit, note
 
 TRIALS = 100
 """Of each kind in a self-test: a rate of 5 % is then known to within five points."""
@@ -78,6 +78,7 @@ def train(
     """
     overrides = _pairs(set_ or [])
     require(catalog)
+    _note_passed_over(catalog, recipe)
     running.prepare()
     from flows.train import train as flow
 
@@ -123,6 +124,7 @@ def tune(
     """
     overrides = _pairs(set_ or [])
     require(catalog)
+    _note_passed_over(catalog, recipe)
     running.prepare()
     from flows.tune import tune as flow
 
@@ -261,3 +263,15 @@ def _refuse_without_model(catalog: str, model: str | None) -> None:
     home = get_home()
     wanted = model or registry.published_champion(home, catalog).version
     registry.get(home, catalog, registry.published(home, catalog), wanted)
+
+
+def _note_passed_over(catalog: str, recipe: str | None) -> None:
+    """Say that a recipe asked for by name has nothing of what the catalogue's `[recipe]` changes."""
+    from catalogs.registry import load
+    from classifier.recipes import passed_over
+
+    spec = load(catalog)
+    left = passed_over(spec, recipe)
+    if left:
+        said = ", ".join(f"{key}={value}" for key, value in left.items())
+        note(f"note: {recipe} has its own parameters; {catalog}.toml changes those of {spec.recipe.name}: {said}")

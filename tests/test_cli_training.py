@@ -1,0 +1,113 @@
+"""What ingest, train, tune, score and evaluate say of rows and parameters that come to nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.settings import get_settings
+
+TOML = """title = "Shelf"
+id = "id"
+label.column = "kind"
+label.allowed = ["boot", "lamp"]
+fields = [{name = "title", kind = "text"}, {name = "room", kind = "keyword"}, {name = "maker", kind = "keyword"}]
+
+[recipe]
+name = "linear"
+params.words.ngrams = 1
+"""
+TITLES = {"boot": "sturdy {} boot of leather", "lamp": "bright lamp {} of brass"}
+
+
+@pytest.fixture
+def shelf(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for files of a small catalogue, whose products all lack their maker."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "shelf.toml").write_text(TOML)
+    monkeypatch.setenv("AISLE_CATALOGS", str(own))
+    get_settings.cache_clear()
+    return tmp_path
+
+
+def written(folder: Path, kinds: list[str]) -> str:
+    rows = [
+        {"id": str(i), "title": TITLES.get(kind, "{}").format(i), "room": f"room {i % 3}", "kind": kind}
+        for i, kind in enumerate(kinds)
+    ]
+    path = folder / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return str(path)
+
+
+def test_a_file_of_which_every_row_is_rejected_is_explained_by_every_command(shelf: Path, aisle: Any) -> None:
+    wrong = written(shelf, ["bot"] * 8)
+    code, out, _ = aisle("ingest", "shelf", wrong)
+    reason = "label '…' is not a known one"
+    assert code == 0
+    assert "rejected:\n  8 rows: " in out
+    statement = out.partition("each of them: aisle sql ")[2].splitlines()[0].strip('"')
+    rows = json.loads(aisle("sql", statement, "--json")[1])
+    assert len(rows) == 8
+    code, _, err = aisle("train", "shelf")
+    assert code == 1
+    assert "catalogue shelf has no product to learn from" in err
+    assert "rejected, most often: " in err
+    assert reason
+
+
+def test_evaluating_a_file_of_which_every_row_is_rejected_names_the_reason(shelf: Path, aisle: Any) -> None:
+    assert aisle("run", "shelf", written(shelf, ["boot", "lamp"] * 40))[0] == 0
+    code, _, err = aisle("evaluate", "shelf", written(shelf, ["bot"] * 8))
+    assert code == 1
+    assert "rejected most often: " in err
+    code, out, _ = aisle("evaluate", "shelf", written(shelf, ["boot"]))
+    assert code == 0
+    assert "accepted unseen: 0 rows\n" in out
+
+
+def test_scoring_a_file_of_which_every_row_is_rejected_names_the_reason(shelf: Path, aisle: Any) -> None:
+    assert aisle("run", "shelf", written(shelf, ["boot", "lamp"] * 40))[0] == 0
+    code, out, _ = aisle("score", "shelf", written(shelf, ["bot"] * 8))
+    assert code == 0
+    assert "rejected:\n  8 rows: " in out
+
+
+def test_a_parameter_that_would_change_nothing_is_refused(shelf: Path, aisle: Any) -> None:
+    aisle("ingest", "shelf", written(shelf, ["boot", "lamp"] * 40))
+    for command in ("train", "tune"):
+        code, _, err = aisle(command, "shelf", "--set", "model.rate=0.1")
+        assert code == 1
+        assert "model.rate would change nothing: the solver is svc, which auto takes for" in err
+        assert "add model.solver=adagrad" in err
+
+
+def test_another_recipe_is_said_to_have_nothing_of_the_catalogues_parameters(shelf: Path, aisle: Any) -> None:
+    aisle("ingest", "shelf", written(shelf, ["boot", "lamp"] * 40))
+    _, _, err = aisle("train", "shelf", "--recipe", "linear-fast")
+    assert "note: linear-fast has its own parameters; shelf.toml changes those of linear: words.ngrams=1" in err
+    assert "note:" not in aisle("train", "shelf")[2]
+
+
+def test_solvers_are_tried_out_each_with_its_own_parameters(shelf: Path, aisle: Any) -> None:
+    space = "[recipe.space]\nmodel.solver = ['svc', 'adagrad']\nmodel.C = [1, 2]\nmodel.rate = [0.1, 0.2, 0.3]\n"
+    (shelf / "own" / "shelf.toml").write_text(TOML + space)
+    aisle("ingest", "shelf", written(shelf, ["boot", "lamp"] * 40))
+    found = json.loads(aisle("tune", "shelf", "--json")[1])
+    tried = [trial["tried"] for trial in found["trials"]]
+    assert sorted(one["model.solver"] for one in tried) == ["adagrad"] * 3 + ["svc"] * 2
+    assert all(("model.C" in one) == (one["model.solver"] == "svc") for one in tried)
+    assert aisle(*found["use"]["command"].split()[1:])[0] == 0
+
+
+def test_a_field_that_no_product_has_is_no_finding(shelf: Path, aisle: Any) -> None:
+    aisle("ingest", "shelf", written(shelf, ["boot", "lamp"] * 400))
+    code, out, _ = aisle("train", "shelf", "--study")
+    assert code == 0
+    assert "Fields: macro F1 is lower without title" in out
+    assert "can be measured for room" in out
+    assert "maker" not in out
