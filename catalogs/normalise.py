@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from catalogs.digests import with_digests, with_product_id
+from catalogs.hosts import host
 from catalogs.jsonl import as_declared, frame_of_records
 from catalogs.numbers import numbers
 from catalogs.product import DIGESTS, KNOWN_PATH, PRODUCT_ID, RAW, SOURCE_FILE, SOURCE_ROW, schema
@@ -142,7 +143,10 @@ def _cleaned(field: FieldSpec, spec: CatalogSpec) -> pl.Expr:
         decimal = spec.source.decimal
         amounts = _clean(text, escaped=False)
         return amounts.map_batches(lambda amounts: numbers(amounts, decimal), return_dtype=pl.Float64)
-    return _clean(text, escaped=field.html) if field.kind == "text" else _trimmed(text, escaped=field.html)
+    if field.kind == "text":
+        return _clean(text, escaped=field.html)
+    token = _trimmed(text, escaped=field.html)
+    return host(token) if field.host else token
 
 
 def _known_path(raw_frame: pl.DataFrame, spec: CatalogSpec) -> pl.Series:

@@ -13,6 +13,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from catalogs.digests import add_digests, add_product_id
+from catalogs.hosts import hosts
 from catalogs.numbers import number
 from catalogs.product import KNOWN_PATH, PRODUCT_ID
 from catalogs.values import as_texts, encodable
@@ -89,7 +90,8 @@ def _values(columns: Mapping[str, list[Any]], field: FieldSpec, spec: CatalogSpe
     if field.kind == "text":
         return [text if text and not text.isspace() else None for text in _clean_texts(given, escaped=field.html)]
     if field.kind == "keyword":
-        return _tokens(given, escaped=field.html)
+        tokens = _tokens(given, escaped=field.html)
+        return hosts(tokens) if field.host else tokens
     if field.kind == "ids":
         return [tokens or None for tokens in _token_lists(given)]
     decimal = spec.source.decimal

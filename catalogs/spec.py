@@ -96,6 +96,7 @@ class FieldSpec(Part):
         kind: text (words), keyword (one exact token), ids (a list of exact tokens) or number (binned).
         column: column of the source; the name when not given.
         html: the source escapes the value ("&amp;").
+        host: a keyword whose source has web addresses: the host of each is the value.
         optional: a source may lack the column. By default text columns are needed, others are not.
         weight: how much the field counts beside the others.
         bins: number of bins of a number, by training quantiles.
@@ -105,6 +106,7 @@ class FieldSpec(Part):
     kind: Kind
     column: ColumnName = ""
     html: bool = False
+    host: bool = False
     optional: bool | None = None
     weight: Annotated[float, Field(gt=0, le=100)] = 1.0
     bins: Annotated[int, Field(ge=2, le=1000)] = 10
@@ -122,6 +124,8 @@ class FieldSpec(Part):
             raise ValueError("bins is for kind = 'number'")
         if self.html and self.kind not in {"text", "keyword"}:
             raise ValueError("html is for text and keyword")
+        if self.host and self.kind != "keyword":
+            raise ValueError("host is for kind = 'keyword'")
         return self
 
     @property

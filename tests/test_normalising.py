@@ -38,6 +38,15 @@ SHOP = CatalogSpec.model_validate(
         "keep": ["colour"],
     }
 )
+HOSTED = CatalogSpec.model_validate(
+    SHOP.model_dump(include={"name", "title", "id", "label"})
+    | {
+        "fields": [
+            {"name": "title", "kind": "text"},
+            {"name": "seller", "column": "page", "kind": "keyword", "host": True, "html": True},
+        ]
+    }
+)
 PATHS = CatalogSpec.model_validate(
     {
         "name": "paths",
@@ -261,7 +270,7 @@ TEXT = st.text(max_size=12) | st.text(
 )
 FLOATS = st.floats().map(lambda value: float(f"{value:.12g}"))
 VALUE = st.none() | TEXT | st.lists(st.none() | TEXT | st.integers(-9, 9), max_size=3) | FLOATS | st.booleans()
-KEYS = ["sku", "title", "Body Text", "body", "brand", "related", "price", "aisle", "colour", "other"]
+KEYS = ["sku", "title", "Body Text", "body", "brand", "page", "related", "price", "aisle", "colour", "other"]
 RECORDS = st.lists(st.dictionaries(st.sampled_from(KEYS), VALUE), min_size=1, max_size=8)
 
 
@@ -277,7 +286,7 @@ def test_a_record_gives_the_same_product_alone_and_in_bulk(records):
     )
 
 
-@pytest.mark.parametrize("spec", [SHOP, PATHS], ids=["an id", "no id"])
+@pytest.mark.parametrize("spec", [SHOP, PATHS, HOSTED], ids=["an id", "no id", "hosts"])
 @settings(max_examples=60, deadline=None)
 @given(RECORDS)
 def test_a_product_that_is_only_asked_about_is_the_same_without_digests(spec, records):
@@ -287,7 +296,7 @@ def test_a_product_that_is_only_asked_about_is_the_same_without_digests(spec, re
         assert stored.keys() - asked.keys() == {TEXT_HASH, FEATURE_HASH, ROW_HASH}
 
 
-@pytest.mark.parametrize("spec", [SHOP, PATHS], ids=["an id", "no id"])
+@pytest.mark.parametrize("spec", [SHOP, PATHS, HOSTED], ids=["an id", "no id", "hosts"])
 @settings(max_examples=120, deadline=None)
 @given(RECORDS)
 @example([])
