@@ -1,4 +1,4 @@
-"""What each field is worth: the default recipe with all fields, without one of them, and with all text as one field."""
+"""What each field is worth: the default recipe with all, without one, with all text as one field, and at one weight."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ REAL = ("asos", "elo7", "amazon_india", "gpc")
 # The first split of a set is enough to tell what a field adds, but for asos, whose folds are small.
 FOLDS = {"asos": 8}
 ALL, AS_ONE, WITHOUT = "all fields apart", "all text as one field", "without "
+EQUAL = "all fields at weight 1"
 
 
 def run(options: Options) -> Report:
@@ -30,8 +31,9 @@ def run(options: Options) -> Report:
     report = Report(
         "fields",
         "What each field is worth",
-        "The recipe `linear` with all fields of the catalogue, without one of them, and with all text joined to one "
-        "field beside the others. The difference is that to all fields apart, in points of a hundred.",
+        "The recipe `linear` with all fields of the catalogue, without one of them, with all text joined to one field "
+        "beside the others, and with all at one weight where the catalogue has several. The difference is that to all "
+        "fields apart, in points of a hundred.",
         [
             Column("rows", "rows measured"),
             Column("accuracy", "accuracy", ".4f"),
@@ -66,32 +68,46 @@ def compare(name: str, generated: list[str], rows: int | None) -> Work:
     spec, splits = _generated(*generated) if name == GENERATED else _real(name, rows)
 
     def work() -> dict[str, Any]:
-        return {"ways": {way: _facts(splits, spec, *changed) for way, changed in _ways(spec).items()}}
+        joined = _joined(splits, spec)
+        return {
+            "ways": {way: _facts(joined if way == AS_ONE else splits, own) for way, own in _ways(spec).items()},
+        }
 
     return work
 
 
-def _ways(spec: CatalogSpec) -> dict[str, tuple[list[str], bool]]:
-    """For each way the fields that are left out, and whether all text is joined into the first text field."""
-    ways: dict[str, tuple[list[str], bool]] = {ALL: ([], False)}
+def _ways(spec: CatalogSpec) -> dict[str, CatalogSpec]:
+    """For each way the catalogue with the fields that are read."""
+
+    def without(*names: str) -> CatalogSpec:
+        return spec.model_copy(update={"fields": [field for field in spec.fields if field.name not in names]})
+
+    ways = {ALL: spec}
     if len(spec.text_fields) > 1:
-        ways[AS_ONE] = (spec.text_fields[1:], True)
+        ways[AS_ONE] = without(*spec.text_fields[1:])
+    if any(field.weight != 1 for field in spec.fields):
+        equal = [field.model_copy(update={"weight": 1.0}) for field in spec.fields]
+        ways[EQUAL] = spec.model_copy(update={"fields": equal})
     if len(spec.fields) > 1:
-        ways |= {WITHOUT + field.name: ([field.name], False) for field in spec.fields}
+        ways |= {WITHOUT + field.name: without(field.name) for field in spec.fields}
     return ways
 
 
-def _facts(splits: list[Split], spec: CatalogSpec, dropped: list[str], is_joined: bool) -> dict[str, Any]:
+def _joined(splits: list[Split], spec: CatalogSpec) -> list[Split]:
+    """The same products with all their text in the first text field."""
+    import polars as pl
+
+    text = pl.concat_str(spec.text_fields, separator=" ", ignore_nulls=True).alias(spec.text_fields[0])
+    return [Split(split.train.with_columns(text), split.test.with_columns(text)) for split in splits]
+
+
+def _facts(splits: list[Split], spec: CatalogSpec) -> dict[str, Any]:
     import polars as pl
 
     from classifier.metrics import evaluate
     from classifier.recipes import resolve
 
-    own = spec.model_copy(update={"fields": [field for field in spec.fields if field.name not in dropped]})
-    text = pl.concat_str(spec.text_fields, separator=" ", ignore_nulls=True).alias(spec.text_fields[0])
-    if is_joined:
-        splits = [Split(split.train.with_columns(text), split.test.with_columns(text)) for split in splits]
-    given = pl.concat([answered(split, own, resolve(spec, "linear")) for split in splits])
+    given = pl.concat([answered(split, spec, resolve(spec, "linear")) for split in splits])
     truth = pl.concat([split.test["known_path"] for split in splits])
     metrics = evaluate(truth, given, spec.levels)
     return {"rows": len(truth), "accuracy": metrics["accuracy"], "macro_f1": metrics["macro_f1"]}
