@@ -26,6 +26,7 @@ def tuned(result: TuneResult) -> str:
         [place, *(trial["tried"].get(key, "") for key in varied), *_scores(trial), f"{trial['fit_s']:.1f}"]
         for place, trial in enumerate(result.trials[:TRIALS_SHOWN], 1)
     ]
+    lines += [f"note: {sentence}" for sentence in result.unread]
     lines.append(table(["", *varied, "accuracy", "macro F1", "seconds"], rows))
     left = len(result.trials) - TRIALS_SHOWN
     if left > 0:
@@ -39,15 +40,22 @@ def tuned(result: TuneResult) -> str:
 
 def use(result: TuneResult) -> dict[str, Any]:
     """What makes a model of the winner: options of `aisle train`, the whole command, and lines for the TOML."""
-    from classifier.recipes import default
+    from catalogs.registry import load
+    from classifier.recipes import default, resolve
+    from classifier.space import read_of
 
     chosen = {**result.fixed, **result.best["tried"]}
+    chosen = read_of(chosen, resolve(load(result.catalog), result.recipe, chosen), result.rows)
     options = [f"--set {key}={value}" for key, value in chosen.items()]
     command = " ".join([f"aisle train {result.catalog} --recipe {result.recipe}", *options])
     key = "recipe" if result.recipe == result.family else f"recipes.{result.recipe}"
     builtin = default(result.family).settings
     # Also what the catalogue had changed before: these lines replace it.
-    kept = {name: value for name, value in result.best["params"].items() if name in chosen or value != builtin[name]}
+    kept = {
+        name: value
+        for name, value in result.best["params"].items()
+        if name in chosen or (value != builtin[name] and name not in result.fixed)
+    }
     params = [f"{name} = {_toml(value)}" for name, value in kept.items()]
     lines = [f"[{key}]", f'name = "{result.family}"', *([f"[{key}.params]", *params] if params else [])]
     return {"options": options, "command": command, "toml": "\n".join(f"  {line}" for line in lines)}

@@ -65,6 +65,7 @@ def trained(result: TrainResult) -> str:
             ]
         )
     )
+    lines += [f"note: {sentence}" for sentence in result.unread]
     lines.append(scores(result.version, result.metrics, result.baselines))
     lines += findings(result)
     if result.promoted:
@@ -188,8 +189,9 @@ def rejected(result: IngestResult | RunResult) -> list[str]:
     """Lines with the commonest reasons for rejection, and where every rejected row stands."""
     if not result.reasons:
         return []
-    every = f"aisle sql \"SELECT source, line, reasons, raw FROM rejects WHERE run_id = '{result.run_id}'\""
-    return ["rejected:", *_commonest(result.reasons), f"  each of them: {every}"]
+    own = f"FROM rejects WHERE run_id = '{result.run_id}' ORDER BY source, line LIMIT 50"
+    first = f'  the first: aisle sql "SELECT source, line, reasons, raw {own}"'
+    return ["rejected:", *_commonest(result.reasons), first]
 
 
 def _commonest(reasons: Mapping[str, int]) -> list[str]:

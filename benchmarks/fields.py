@@ -41,6 +41,7 @@ def run(options: Options) -> Report:
             Column("accuracy_points", "accuracy, difference", "+.2f"),
             Column("macro_f1_points", "macro F1, difference", "+.2f"),
         ],
+        charts=(("accuracy", "accuracy"), ("macro_f1", "macro F1")),
     )
     source = make(options.folder, options.size(GENERATED_ROWS), seed=0)
     there = {protocol.name for protocol in PROTOCOLS if protocol.is_there}

@@ -147,7 +147,13 @@ PROTOCOLS = (
         _NEWS_TEST,
         prepare=_stripped,
     ),
-    Protocol("asos", "asos", "asos/exercise_train.tsv", "8 stratified folds in the file's order", folds=8),
+    Protocol(
+        "asos",
+        "asos",
+        "asos/exercise_train.tsv",
+        "8 stratified folds in the file's order; by such folds of the same rows its weights were chosen",
+        folds=8,
+    ),
     Protocol("elo7", "elo7", "elo7/products.csv", "5 folds grouped by title", folds=5, group="title"),
     Protocol(
         "amazon_india",

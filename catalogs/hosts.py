@@ -15,14 +15,18 @@ from catalogs.letter_case import lowered_texts
 
 __all__ = ["host", "hosts"]
 
-# Scheme, user and a leading "www." are passed over; the host ends before port, path, query and fragment. What is no
-# address is its own host. Regular expressions of Python and of Polars read this pattern alike.
-_HOST = r"^(?:[a-z][a-z0-9+.\-]*://|//)?(?:[^/?#@ ]*@)?(?:www\.)?([^/?#: ]+)"
+# Scheme, user and a leading "www." are passed over; the host ends before port, path, query and fragment, or at what no
+# host can hold. Of what is no address the first word is taken, if any. Regular expressions of Python and of Polars read
+# this pattern alike.
+_HOST = (
+    r"^(?:[a-z][a-z0-9+.\-]*://|//)?(?:[^/?# ]*@)?(?:www\.)?"
+    r"(\[[0-9a-f:.]+\]|[^\[/?#:@;,&<>\"\\ \t\r\n]+)"
+)
 _OF_ONE = re.compile(_HOST)
 
 
 def host(addresses: pl.Expr) -> pl.Expr:
-    """The host of each trimmed address, in lower case; null where there is none."""
+    """The host of each trimmed address, in lower case; null where nothing could be one."""
     return addresses.str.to_lowercase().str.extract(_HOST)
 
 

@@ -253,6 +253,8 @@ def _spec_of(model: Model) -> dict[str, Any]:
     for field in content["fields"]:
         if field["kind"] != "number":
             del field["bins"]
+        if not field["host"]:
+            del field["host"]  # an API that is not upgraded yet does not know the key
     return content
 
 

@@ -233,10 +233,13 @@ def declared(spec: CatalogSpec, name: str | None = None) -> tuple[str, Family, R
 
 
 def passed_over(spec: CatalogSpec, name: str | None) -> dict[str, Any]:
-    """Parameters of the catalogue's `[recipe]` that a recipe asked for by name does not have, because it is another."""
-    if name is None or name == spec.recipe.name or name in spec.recipes:
-        return {}
-    return flatten(spec.recipe.params)
+    """Parameters of the catalogue's `[recipe]` that a recipe asked for by name does not have, because it is another.
+
+    Raises:
+        UnknownRecipe: no such recipe.
+    """
+    _, _, own = declared(spec, name)
+    return flatten(spec.recipe.params) if own is None else {}
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from classifier.linear import solver_of, unread
 from classifier.recipes import Recipe, declared, flatten, parameters, resolve
@@ -12,17 +14,16 @@ from core.errors import UnknownRecipe, did_you_mean
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
 
-__all__ = ["SPACES", "Space", "features_of", "folds_of", "points", "read_of", "refuse_unread", "space_of"]
+__all__ = ["SPACES", "Space", "features_of", "folds_of", "not_read", "points", "read_of", "space_of", "trials_of"]
 
 Space = dict[str, list[Any]]
 
 # What is tried unless the catalogue's TOML declares a space of its own. Of a linear recipe's solvers one is used, and
 # only its parameters are tried.
-_SVC: Space = {"model.C": [0.3, 1.0, 3.0]}
-_ADAGRAD: Space = {"model.rate": [0.2, 0.4], "model.epochs": [5, 10]}
+_SOLVERS: Space = {"model.C": [0.3, 1.0, 3.0], "model.rate": [0.2, 0.4], "model.epochs": [5, 10]}
 SPACES: dict[str, Space] = {
-    "linear": {"words.ngrams": [1, 2], "subwords.weight": [0.5, 1.0], **_SVC, **_ADAGRAD},
-    "linear-fast": {"words.ngrams": [1, 2], "words.min_rows": [1, 2], **_SVC, **_ADAGRAD},
+    "linear": {"words.ngrams": [1, 2], "subwords.weight": [0.5, 1.0], **_SOLVERS},
+    "linear-fast": {"words.ngrams": [1, 2], "words.min_rows": [1, 2], **_SOLVERS},
     # The published grid.
     "asos-prototype": {
         "prototype.max_df": [0.5, 0.75, 1.0],
@@ -60,7 +61,7 @@ def space_of(spec: CatalogSpec, name: str | None, fixed: Mapping[str, str], rows
     space = flatten(own.space) if own is not None else {}
     _check(space, spec, name, family, f"{table}.space")
     tried = space or SPACES[family]
-    if "model.solver" not in tried:
+    if "model.solver" not in tried or "model.solver" in fixed:
         tried = read_of(tried, resolve(spec, name, fixed), rows)
     if not tried:
         raise UnknownRecipe(
@@ -71,25 +72,49 @@ def space_of(spec: CatalogSpec, name: str | None, fixed: Mapping[str, str], rows
     return {key: list(values) for key, values in tried.items() if key not in fixed}
 
 
-def refuse_unread(recipe: Recipe, given: Collection[str], rows: int) -> None:
-    """Refuse parameters that were given for this one time, and that fitting so many rows does not read.
+def trials_of(
+    spec: CatalogSpec, name: str | None, fixed: Mapping[str, str], space: Space, most: int | None, seed: int, rows: int
+) -> list[tuple[Recipe, dict[str, Any]]]:
+    """The recipes that a search tries out, each with the parameters that make it: points that differ in nothing that is
+    read are one.
 
-    Those of a catalogue's TOML may stay: a catalogue can grow from one solver into the other.
-
-    Raises:
-        UnknownRecipe: the first of them, with the solver that reads it.
+    Args:
+        spec: the catalogue.
+        name: the recipe; the catalogue's default when None.
+        fixed: parameters that the caller holds to one value.
+        space: as `space_of` gives it.
+        most: a seeded choice of so many.
+        seed: of that choice.
+        rows: training rows.
     """
-    if recipe.is_prototype:
-        return
-    params = recipe.params.model
-    for key, solver in unread(params, rows).items():
-        if key in given:
-            why = "as model.solver says" if params.solver != "auto" else f"which auto takes for {rows:,} training rows"
-            raise UnknownRecipe(
-                f"{key} would change nothing: the solver is {solver_of(params, rows)}, {why}",
-                where=f"recipe {recipe.name}",
-                hint=f"leave it out, or add model.solver={solver}",
+    several = "model.solver" in space  # otherwise everything in the space is read
+    found: dict[str, dict[str, Any]] = {}
+    for point in points(space, None if several else most, seed):
+        tried = read_of(point, resolve(spec, name, {**fixed, **point}), rows)
+        found.setdefault(str(tried), tried)
+    chosen = list(found.values())
+    if most is not None and most < len(chosen):
+        places = np.random.default_rng(seed).choice(len(chosen), most, replace=False)
+        chosen = [chosen[place] for place in sorted(places)]
+    return [(resolve(spec, name, {**fixed, **tried}), tried) for tried in chosen]
+
+
+def not_read(recipes: Sequence[Recipe], given: Collection[str], rows: int) -> list[str]:
+    """Sentences on parameters that were given for this one time and that none of these recipes reads for so many rows.
+
+    They are no error: a deployment that gives one may have grown from one solver into the other.
+    """
+    said = []
+    for key in given:
+        if recipes and all(key not in read_of({key: None}, recipe, rows) for recipe in recipes):
+            params = recipes[0].params.model
+            why = f"as auto takes for {rows:,} training rows" if params.solver == "auto" else "as model.solver says"
+            own = unread(params, rows)[key]
+            said.append(
+                f"{key} changes nothing: the solver is {solver_of(params, rows)}, {why}. "
+                f"With model.solver={own} it would be read."
             )
+    return said
 
 
 def points(space: Space, most: int | None, seed: int) -> list[dict[str, Any]]:

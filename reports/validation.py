@@ -235,8 +235,10 @@ def reason_kinds(rejects: pl.DataFrame) -> dict[str, int]:
 
 def _kind(reason: pl.Expr) -> pl.Expr:
     """A reason without the value and the place that it names, so that those of one kind are one."""
-    plain = reason.str.replace(r" \(did you mean .*\)$", "").str.replace(r"(?s)'.*'", "'…'")
-    return plain.str.replace_all(r"\b(column|line|row|byte|character|position) [0-9][0-9,]*", "$1 …")
+    # A value stands in quotes after a space; an apostrophe inside a word is none.
+    plain = reason.str.replace(r" \(did you mean .*\)$", "").str.replace(r"(?s)(^|[\s(])'.*'", "$1'…'")
+    placed = plain.str.replace_all(r"\b(column|line|row|byte|character|position) [0-9][0-9,]*\b", "$1 …")
+    return placed.str.replace(r"^[0-9][0-9,]* cells\b", "… cells")
 
 
 def _reasons(rejects: pl.DataFrame) -> list[dict[str, Any]]:

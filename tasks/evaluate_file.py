@@ -87,7 +87,7 @@ def evaluate_file(catalog: str, source: list[str]) -> dict[str, Any]:
             f"{counts['unlabelled']:,} without a label",
             where=", ".join(source),
             hint="evaluate takes a file whose labels are known; to predict for this one: aisle score"
-            if counts["unlabelled"]
+            if counts["unlabelled"] >= counts["rejected"]
             else f"mend the file; rejected most often: {next(iter(reasons.most_common(1)))[0]}",
         )
     head = {"catalog": catalog, "model": champion.version, "read": counts["read"], "rows": compared.height}

@@ -33,6 +33,7 @@ class TrainResult(AsDict):
 
     Attributes:
         promoted: whether the model is champion now; `why` gives the gate's reasons.
+        unread: sentences on given parameters that the solver of so many rows does not read.
         gate: every check against the champion, as in the view gate_checks; empty where there was no comparison.
         findings: what a reader of the evaluation should not miss, in words.
         acceptance: as in RunResult.
@@ -50,6 +51,7 @@ class TrainResult(AsDict):
     metrics: dict[str, Any]
     baselines: dict[str, dict[str, Any]]
     train_s: float
+    unread: list[str]
     findings: list[str]
     acceptance: dict[str, Any]
     reports: dict[str, str]
@@ -78,6 +80,7 @@ class TrainResult(AsDict):
             metrics=evaluation.metrics,
             baselines=evaluation.baselines,
             train_s=candidate.train_s,
+            unread=split.unread,
             findings=registered.findings,
             acceptance=acceptance(run, registered.record.version),
             reports={"evaluation": str(registered.report)}
@@ -98,6 +101,7 @@ class TuneResult(AsDict):
             by_fold, fit_s.
         failed: the trials that did not finish: trial, tried, and the error as error, message, where, hint.
         best: the first of the trials.
+        unread: sentences on held parameters that no trial reads.
     """
 
     catalog: str
@@ -114,6 +118,7 @@ class TuneResult(AsDict):
     trials: list[dict[str, Any]]
     failed: list[dict[str, Any]]
     best: dict[str, Any]
+    unread: list[str]
 
     @classmethod
     def of(cls, run: Run, search: Search, ranked: list[TrialRecord], ended: Sequence[Tried | Failed]) -> Self:
@@ -141,6 +146,7 @@ class TuneResult(AsDict):
             trials=trials,
             failed=failed,
             best=trials[0],
+            unread=search.unread,
         )
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalogs import registry
-from classifier.recipes import Recipe, resolve
-from classifier.space import Space, features_of, folds_of, points, read_of, space_of
+from classifier.recipes import Recipe
+from classifier.space import Space, features_of, folds_of, not_read, space_of, trials_of
 from core.orchestration import step
 from core.settings import get_settings
 from tasks.split_rows import split_rows
@@ -40,6 +40,7 @@ class Search:
         data_digest: sha256 of them.
         folds: parts that they are cut into.
         trials: in the order of the grid.
+        unread: sentences on held parameters that no trial reads.
     """
 
     recipe: str
@@ -50,6 +51,7 @@ class Search:
     data_digest: str
     folds: int
     trials: list[Trial]
+    unread: list[str]
 
 
 @step("plan search")
@@ -73,16 +75,21 @@ def plan_search(
     seed = get_settings().seed
     rows_file = run.staging / "rows.parquet"
     split.train.write_parquet(rows_file)
-    chosen: dict[str, tuple[Recipe, dict[str, Any]]] = {}
-    for point in points(space, most, seed):
-        resolved = resolve(spec, recipe, fixed | point)
-        tried = read_of(point, resolved, split.train.height)
-        chosen.setdefault(str(tried), (resolved, tried))  # points that differ in nothing that is read are one
+    chosen = trials_of(spec, recipe, fixed, space, most, seed, split.train.height)
     trials = [
         Trial(i, run.catalog, resolved, tried, str(rows_file), count, seed)
-        for i, (resolved, tried) in enumerate(chosen.values(), 1)
+        for i, (resolved, tried) in enumerate(chosen, 1)
     ]
+    unread = not_read([resolved for resolved, _ in chosen], fixed, split.train.height)
     trials.sort(key=lambda trial: str(features_of(trial.recipe)))
     return Search(
-        split.recipe.name, split.recipe.family, space, fixed, split.train.height, split.data_digest, count, trials
+        recipe=split.recipe.name,
+        family=split.recipe.family,
+        space=space,
+        fixed=fixed,
+        rows=split.train.height,
+        data_digest=split.data_digest,
+        folds=count,
+        trials=trials,
+        unread=unread,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -13,7 +13,7 @@ from catalogs.spec import CatalogSpec
 from classifier.holdout import holdout_mask
 from classifier.model import distinct_labels
 from classifier.recipes import Recipe, resolve
-from classifier.space import refuse_unread
+from classifier.space import not_read
 from core.errors import NotEnoughLabels
 from core.orchestration import step
 from reports.validation import reason_kinds
@@ -27,11 +27,12 @@ REJECTS_SEEN = 10_000
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled rows of both sides, and the recipe that will see them."""
+    """Labelled rows of both sides, and the recipe that will see them; sentences on parameters that it will not read."""
 
     recipe: Recipe
     train: pl.DataFrame
     holdout: pl.DataFrame
+    unread: list[str] = field(default_factory=list)
 
     @property
     def data_digest(self) -> str:
@@ -49,7 +50,7 @@ def split_rows(run_id: str, recipe: str | None, overrides: dict[str, str] | None
     Raises:
         NotEnoughLabels, OneClass: no product has a label, or those to train on teach nothing. Said here, before any
             of them is looked at closer.
-        UnknownRecipe: no such recipe or parameter, or one that fitting these rows does not read.
+        UnknownRecipe: no such recipe or parameter.
     """
     run = joined(run_id)
     spec = registry.load(run.catalog)
@@ -58,9 +59,9 @@ def split_rows(run_id: str, recipe: str | None, overrides: dict[str, str] | None
     if rows.is_empty():
         raise _nothing_to_learn(run, spec)
     held = holdout_mask(rows["text_hash"], 0.0 if chosen.is_prototype else spec.holdout.share)
-    split = Split(chosen, rows.filter(~held), rows.filter(held))
+    train = rows.filter(~held)
+    split = Split(chosen, train, rows.filter(held), not_read([chosen], overrides or {}, train.height))
     distinct_labels(split.train, spec)
-    refuse_unread(chosen, overrides or {}, split.train.height)
     return split
 
 
@@ -69,9 +70,10 @@ def _nothing_to_learn(run: Run, spec: CatalogSpec) -> NotEnoughLabels:
     products = places(run)["current"]
     having = "product with a label" if products else "product"
     hint = f"ingest a file with labels first: aisle ingest {run.catalog} SOURCE"
-    rejects = run.scan("rejects").head(REJECTS_SEEN).collect()
+    newest = run.scan("rejects").filter(pl.col("run_id") == pl.col("run_id").max())
+    rejects = newest.select("reasons").head(REJECTS_SEEN).collect()
     if rejects.height:
-        hint += f"; rows that were ingested were rejected, most often: {next(iter(reason_kinds(rejects)))}"
+        hint += f"; of the rows ingested last some were rejected, most often: {next(iter(reason_kinds(rejects)))}"
     return NotEnoughLabels(
         f"catalogue {run.catalog} has no {having} to learn from", where=f"column {', '.join(spec.levels)}", hint=hint
     )

@@ -43,6 +43,11 @@ SPEC = CatalogSpec.model_validate(
         ("  http://example.org  ", "example.org"),
         ("http://bücher.example/ä", "bücher.example"),
         ("Corner Shop", "corner"),
+        ("http://user:p@ss@shop.de/", "shop.de"),
+        ("http://[2001:DB8::1]:80/", "[2001:db8::1]"),
+        ("http://shop.de;jsessionid=1", "shop.de"),
+        ("http://shop.de\\x", "shop.de"),
+        ("N/A", "n"),
         ("/only/a/path", None),
         ("?", None),
         ("", None),
@@ -54,7 +59,7 @@ def test_the_host_of_an_address(address: str | None, found: str | None) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.text(st.sampled_from("htps:/.@?#w-+ aZ9äİ\u2028"), max_size=20) | st.text(max_size=20)))
+@given(st.lists(st.text(st.sampled_from("htps:/.@?#w-+[];& aZ9äİ\u2028\\"), max_size=20) | st.text(max_size=20)))
 def test_the_host_is_the_same_alone_and_in_bulk(addresses: list[str]) -> None:
     whole = [text.encode(errors="replace").decode() for text in addresses]
     column = pl.DataFrame({"url": whole}, schema={"url": pl.String}).select(host(pl.col("url"))).to_series()

@@ -270,7 +270,7 @@ TEXT = st.text(max_size=12) | st.text(
 )
 FLOATS = st.floats().map(lambda value: float(f"{value:.12g}"))
 VALUE = st.none() | TEXT | st.lists(st.none() | TEXT | st.integers(-9, 9), max_size=3) | FLOATS | st.booleans()
-KEYS = ["sku", "title", "Body Text", "body", "brand", "page", "related", "price", "aisle", "colour", "other"]
+KEYS = ["sku", "title", "Body Text", "body", "brand", "page", "seller", "related", "price", "aisle", "colour", "other"]
 RECORDS = st.lists(st.dictionaries(st.sampled_from(KEYS), VALUE), min_size=1, max_size=8)
 
 

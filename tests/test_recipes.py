@@ -8,7 +8,7 @@ from catalogs import registry
 from catalogs.spec import RecipeSpec
 from classifier.model import fit
 from classifier.recipes import NAMES, resolve
-from classifier.space import points, refuse_unread, space_of
+from classifier.space import not_read, points, space_of, trials_of
 from core.errors import UnknownRecipe
 from tests.products import shop
 
@@ -141,10 +141,30 @@ def test_of_a_space_of_ones_own_what_is_not_read_is_left_out() -> None:
     both = RecipeSpec(name="linear", space={"model": {"solver": ["svc", "adagrad"], "rate": [0.1, 0.2]}})
     spec = DEMO.model_copy(update={"recipe": both})
     assert set(space_of(spec, None, {}, 1_000)) == {"model.solver", "model.rate"}
+    assert set(space_of(spec, None, {"model.solver": "adagrad"}, 1_000)) == {"model.rate"}
+    assert space_of(spec, None, {"model.solver": "svc", "model.rate": "1"}, 1_000) == {}
     none = RecipeSpec(name="linear", space={"model": {"rate": [0.1, 0.2]}})
     with pytest.raises(UnknownRecipe, match=r"nothing to try out: model\.rate is not read") as error:
         space_of(DEMO.model_copy(update={"recipe": none}), None, {}, 1_000)
     assert error.value.where == "catalogue demo, recipe.space"
+
+
+def test_points_that_differ_in_nothing_that_is_read_are_tried_once() -> None:
+    both = RecipeSpec(name="linear", space={"model": {"solver": ["svc", "adagrad"], "C": [1, 2], "rate": [0.1, 0.2]}})
+    spec = DEMO.model_copy(update={"recipe": both})
+    space = space_of(spec, None, {}, 1_000)
+    tried = [point for _, point in trials_of(spec, None, {}, space, None, 0, 1_000)]
+    assert len(tried) == 4
+    assert {frozenset(point.items()) for point in tried} == {
+        frozenset({("model.solver", solver), (key, value)})
+        for solver, key, values in (("svc", "model.C", (1, 2)), ("adagrad", "model.rate", (0.1, 0.2)))
+        for value in values
+    }
+    for recipe, point in trials_of(spec, None, {}, space, None, 0, 1_000):
+        if point["model.solver"] == "svc":
+            assert recipe.params.model.rate == resolve(DEMO).params.model.rate  # not that of a point that was dropped
+    for most in (1, 2, 3, 4):
+        assert len(trials_of(spec, None, {}, space, most, 0, 1_000)) == most
 
 
 @pytest.mark.parametrize(
@@ -158,17 +178,16 @@ def test_of_a_space_of_ones_own_what_is_not_read_is_left_out() -> None:
         ({"model.bayes": "0"}, 1_000, True),
     ],
 )
-def test_a_parameter_of_the_other_solver_is_refused(given: dict[str, str], rows: int, *, fits: bool) -> None:
-    recipe = resolve(DEMO, "linear-fast", given)
-    if fits:
-        refuse_unread(recipe, given, rows)
-        return
-    with pytest.raises(UnknownRecipe, match="would change nothing: the solver is") as error:
-        refuse_unread(recipe, given, rows)
-    assert error.value.hint is not None
-    key, _, solver = error.value.hint.partition(", or add ")[2].partition("=")
-    changed = resolve(DEMO, "linear-fast", given | {key: solver})
-    refuse_unread(changed, given, rows)  # what the hint says helps
+def test_a_parameter_of_the_other_solver_is_said_to_change_nothing(
+    given: dict[str, str], rows: int, *, fits: bool
+) -> None:
+    said = not_read([resolve(DEMO, "linear-fast", given)], given, rows)
+    assert len(said) == (0 if fits else 1)
+    if not fits:
+        assert said[0].startswith(f"{next(iter(given))} changes nothing: the solver is ")
+        key, _, solver = said[0].partition(". With ")[2].partition(" ")[0].partition("=")
+        changed = resolve(DEMO, "linear-fast", given | {key: solver})
+        assert not_read([changed], given, rows) == []  # what the sentence says helps
 
 
 def test_the_catalogue_replaces_the_space_and_the_caller_holds_parameters() -> None:

@@ -13,7 +13,7 @@ from expectations.decide import REJECTS_SCHEMA
 from expectations.rules import RuleCount
 from expectations.suite import RuleResult, SuiteResult
 from reports import page
-from reports.validation import ColumnProfile, profile, write
+from reports.validation import ColumnProfile, profile, reason_kinds, write
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>\"'{{ 7919*7 }}\u202e\x00\x1b[31m"
 COUNTS = {"read": 100, "stored": 60, "unchanged": 10, "repeated": 5, "rejected": 25, "removed": 3}
@@ -293,3 +293,17 @@ def test_a_bar_shows_even_one_row_of_a_million_and_speaks():
     assert 'aria-label="&lt; 0.1 %"' in drawn
     assert 'width="0.00"' in page.bar(0, 0)
     assert "&lt;b&gt;" in page.stack([("<b>", 3, "good"), ("none", 0, "bad")])
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("label 'Boots' is not one of the 3 allowed labels", "label '…' is not one of the 3 allowed labels"),
+        ("not UTF-8: byte 0x92 at column 7", "not UTF-8: byte 0x92 at column …"),
+        ("the shop's title is HTML: title is 'x'", "the shop's title is HTML: title is '…'"),
+        ("12 cells where the header has 5", "… cells where the header has 5"),
+    ],
+)
+def test_reasons_that_differ_in_value_or_place_are_of_one_kind(reason: str, kind: str):
+    rejects = pl.DataFrame({"reasons": [[reason], [reason]]})
+    assert reason_kinds(rejects) == {kind: 2}
