@@ -19,7 +19,8 @@ _SCORE = "{:.5f}"
 
 def tuned(result: TuneResult) -> str:
     """The best trials, the winner, and what to copy to use it."""
-    tried = f"{count(len(result.trials))} trials of {result.recipe}"
+    number = len(result.trials)
+    tried = f"{count(number)} trial{'s' if number > 1 else ''} of {result.recipe}"
     lines = [f"{result.catalog}: {tried} on {count(result.rows)} rows in {_folds(result)} (run {result.run_id})"]
     varied = sorted(result.space)
     rows = [

@@ -36,7 +36,7 @@ def ingested(result: IngestResult) -> str:
     lines = [f"{result.catalog}: {count(rows.get('read', 0))} rows read (run {result.run_id})"]
     lines.append(facts((name, rows.get(name, 0)) for name in order[1:]))
     if not rows.get("stored") and not rows.get("removed"):
-        lines.append(f"nothing new: {count(rows.get('unchanged', 0))} rows unchanged, nothing stored")
+        lines.append(nothing_new(rows, "stored"))
     return "\n".join(lines + rejected(result) + warnings(result) + reports(result.reports))
 
 
@@ -66,7 +66,9 @@ def trained(result: TrainResult) -> str:
         )
     )
     lines += [f"note: {sentence}" for sentence in result.unread]
-    lines.append(scores(result.version, result.metrics, result.baselines))
+    # A prototype learns from every labelled row.
+    measured = "hold-out" if result.holdout_rows else "out of fold"
+    lines.append(scores(result.version, result.metrics, result.baselines, measured))
     lines += findings(result)
     if result.promoted:
         lines.append(f"next: aisle score {result.catalog}, so that its answers stand in the predictions")
@@ -229,16 +231,20 @@ def is_nothing_new(rows: Mapping[str, int]) -> bool:
     return rows.get("read", 0) == elsewhere and not rows.get("removed") and not rows.get("scored")
 
 
-def nothing_new(rows: Mapping[str, int]) -> str:
-    """The sentence for a run that changed nothing."""
-    return f"nothing new: {count(rows.get('unchanged', 0))} rows unchanged, nothing re-scored"
+def nothing_new(rows: Mapping[str, int], what: str = "re-scored") -> str:
+    """The sentence for a run that changed nothing; a file of which no row could be used is another matter."""
+    if rows.get("rejected") and rows["rejected"] == rows.get("read"):
+        return f"warning: all {count(rows['rejected'])} rows were rejected, nothing {what}"
+    return f"nothing new: {count(rows.get('unchanged', 0))} rows unchanged, nothing {what}"
 
 
-def scores(name: str, metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]) -> str:
-    """Accuracy and macro F1 of a model on the hold-out, beside its baselines."""
+def scores(
+    name: str, metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]], measured: str = "hold-out"
+) -> str:
+    """Accuracy and macro F1 of a model on the hold-out, or whatever was measured on, beside its baselines."""
     rows = [(name, metrics), *((baseline.replace("_", " "), found) for baseline, found in baselines.items())]
     shown = [[who, score(found.get("accuracy")), score(found.get("macro_f1"))] for who, found in rows]
-    return table(["hold-out", "accuracy", "macro F1"], shown)
+    return table([measured, "accuracy", "macro F1"], shown)
 
 
 def evaluated(result: Mapping[str, Any]) -> str:

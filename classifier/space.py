@@ -14,7 +14,18 @@ from core.errors import UnknownRecipe, did_you_mean
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
 
-__all__ = ["SPACES", "Space", "features_of", "folds_of", "not_read", "points", "read_of", "space_of", "trials_of"]
+__all__ = [
+    "SPACES",
+    "Space",
+    "declared_space",
+    "features_of",
+    "folds_of",
+    "not_read",
+    "points",
+    "read_of",
+    "space_of",
+    "trials_of",
+]
 
 Space = dict[str, list[Any]]
 
@@ -56,20 +67,29 @@ def space_of(spec: CatalogSpec, name: str | None, fixed: Mapping[str, str], rows
         UnknownRecipe: no such recipe; a parameter that it does not have or that cannot be tried out, no list of values,
             or a value that it cannot take; each with its key in the TOML. Nothing in it that is read for so many rows.
     """
-    wanted, family, own = declared(spec, name)
-    table = f"recipes.{wanted}" if wanted in spec.recipes else "recipe"
-    space = flatten(own.space) if own is not None else {}
-    _check(space, spec, name, family, f"{table}.space")
-    tried = space or SPACES[family]
+    space = declared_space(spec, name)
+    tried = space or SPACES[resolve(spec, name).family]
     if "model.solver" not in tried or "model.solver" in fixed:
         tried = read_of(tried, resolve(spec, name, fixed), rows)
     if not tried:
         raise UnknownRecipe(
             f"nothing to try out: {', '.join(space)} {'is' if len(space) == 1 else 'are'} not read",
-            where=f"catalogue {spec.name}, {table}.space",
+            where=f"catalogue {spec.name}, {_table(spec, name)}",
             hint=f"{rows:,} training rows are fitted by another solver; add parameters of it, or set model.solver",
         )
     return {key: list(values) for key, values in tried.items() if key not in fixed}
+
+
+def declared_space(spec: CatalogSpec, name: str | None = None) -> Space:
+    """The space that the catalogue's TOML declares for a recipe; empty where it declares none.
+
+    Raises:
+        UnknownRecipe: as for `space_of`.
+    """
+    _, family, own = declared(spec, name)
+    space = flatten(own.space) if own is not None else {}
+    _check(space, spec, name, family, _table(spec, name))
+    return space
 
 
 def trials_of(
@@ -148,6 +168,12 @@ def read_of(params: Mapping[str, Any], recipe: Recipe, rows: int) -> dict[str, A
 def features_of(recipe: Recipe) -> dict[str, Any]:
     """The parameters that decide a recipe's features; the others only change how the model is fitted to them."""
     return {key: value for key, value in recipe.settings.items() if not key.startswith(_OF_THE_ESTIMATOR)}
+
+
+def _table(spec: CatalogSpec, name: str | None) -> str:
+    """Where a recipe's space stands in the TOML."""
+    wanted = name or spec.recipe.name
+    return f"recipes.{wanted}.space" if wanted in spec.recipes else "recipe.space"
 
 
 def _check(space: Mapping[str, Any], spec: CatalogSpec, name: str | None, family: str, where: str) -> None:

@@ -89,7 +89,11 @@ def _judge(
     spec: CatalogSpec, split: Split, challenger: Registered, champion: ModelRecord | None, evaluation: Evaluation
 ) -> Verdict:
     if split.recipe.is_prototype:
-        return Verdict(promoted=False, why="a prototype is trained on every labelled row and never enters the gate")
+        return Verdict(
+            promoted=False,
+            why="a prototype is trained on every labelled row and never enters the gate; "
+            f"aisle models promote {spec.name} {challenger.record.version} makes it champion",
+        )
     if champion is None:
         return Verdict(promoted=True, why="the first model of this catalogue")
     if split.holdout.is_empty():

@@ -73,7 +73,9 @@ def _nothing_to_learn(run: Run, spec: CatalogSpec) -> NotEnoughLabels:
     newest = run.scan("rejects").filter(pl.col("run_id") == pl.col("run_id").max())
     rejects = newest.select("reasons").head(REJECTS_SEEN).collect()
     if rejects.height:
-        hint += f"; of the rows ingested last some were rejected, most often: {next(iter(reason_kinds(rejects)))}"
+        number = newest.select(pl.len()).collect().item()
+        most_often = next(iter(reason_kinds(rejects)))
+        hint += f"; of the rows ingested last {number:,} were rejected, most often: {most_often}"
     return NotEnoughLabels(
         f"catalogue {run.catalog} has no {having} to learn from", where=f"column {', '.join(spec.levels)}", hint=hint
     )

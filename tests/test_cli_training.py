@@ -49,14 +49,14 @@ def test_a_file_of_which_every_row_is_rejected_is_explained_by_ingest_and_train(
     wrong = written(shelf, ["bot"] * 8)
     code, out, _ = aisle("ingest", "shelf", wrong)
     assert code == 0
-    assert f"rejected:\n  8 rows: {REASON}\n" in out
+    assert f"warning: all 8 rows were rejected, nothing stored\nrejected:\n  8 rows: {REASON}\n" in out
     statement = out.partition("the first: aisle sql ")[2].splitlines()[0].strip('"')
     rows = json.loads(aisle("sql", statement, "--json")[1])
     assert len(rows) == 8
     code, _, err = aisle("train", "shelf")
     assert code == 1
     assert "catalogue shelf has no product to learn from" in err
-    assert f"rejected, most often: {REASON}" in err
+    assert f"of the rows ingested last 8 were rejected, most often: {REASON}" in err
 
 
 def test_evaluating_a_file_of_which_every_row_is_rejected_names_the_reason(shelf: Path, aisle: Any) -> None:
@@ -74,7 +74,9 @@ def test_scoring_a_file_of_which_every_row_is_rejected_names_the_reason(shelf: P
     code, out, _ = aisle("score", "shelf", written(shelf, ["bot"] * 8))
     assert code == 0
     assert f"rejected:\n  8 rows: {REASON}\n" in out
-    assert f"rejected:\n  8 rows: {REASON}\n" in aisle("run", "shelf", written(shelf, ["bot"] * 8))[1]
+    out = aisle("run", "shelf", written(shelf, ["bot"] * 8))[1]
+    assert "warning: all 8 rows were rejected, nothing re-scored" in out
+    assert f"rejected:\n  8 rows: {REASON}\n" in out
 
 
 def test_a_parameter_that_changes_nothing_is_told(shelf: Path, aisle: Any) -> None:
@@ -120,3 +122,31 @@ def test_a_field_that_no_product_has_is_no_finding(shelf: Path, aisle: Any) -> N
     assert "Fields: macro F1 is lower without title" in out
     assert "can be measured for room" in out
     assert "maker" not in out
+
+
+def test_a_prototype_says_what_was_measured_and_how_it_becomes_champion(shelf: Path, aisle: Any) -> None:
+    aisle("ingest", "shelf", written(shelf, ["boot", "lamp"] * 40))
+    _, out, _ = aisle("train", "shelf", "--recipe", "newsgroups-prototype")
+    assert "out of fold  accuracy  macro F1" in out
+    assert "aisle models promote shelf v1 makes it champion" in out
+    assert aisle("models", "promote", "shelf", "v1")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("params.nosuch = 1", "there is no parameter 'nosuch'"),
+        ("params.model.C = 'abc'", "model.C cannot be 'abc'"),
+        ("space.model.C = []", "recipe.space.model.C: needs a list of values to try"),
+        ("[recipes.mine]\nname = 'linar'", "there is no recipe 'linar'"),
+    ],
+)
+def test_a_recipe_that_cannot_be_used_fails_the_check_of_its_file(
+    shelf: Path, aisle: Any, recipe: str, said: str
+) -> None:
+    toml = shelf / "own" / "shelf.toml"
+    assert aisle("catalogs", "check", str(toml))[0] == 0
+    toml.write_text(TOML + recipe + "\n")
+    code, _, err = aisle("catalogs", "check", str(toml))
+    assert code == 1
+    assert said in err

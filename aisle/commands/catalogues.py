@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aisle.options import Json
 from aisle.render import as_json, emit, facts, table
 from core.errors import AisleError, CatalogError
+
+if TYPE_CHECKING:
+    from catalogs.spec import CatalogSpec
 
 
 def list_catalogs(as_json_: Json = False) -> None:
@@ -38,6 +41,7 @@ def check(
     from catalogs.registry import check as check_file
 
     spec = check_file(file)
+    _check_recipes(spec)
     if as_json_:
         emit(as_json({"catalog": spec.name, "valid": True, "spec": spec.model_dump(mode="json")}))
         return
@@ -53,6 +57,16 @@ def check(
         ("load", spec.load),
     ]
     emit(facts(declared))
+
+
+def _check_recipes(spec: CatalogSpec) -> None:
+    """Fail for a recipe, a parameter or a space that no training and no search could use."""
+    from classifier.recipes import resolve
+    from classifier.space import declared_space
+
+    for name in (None, *spec.recipes):
+        resolve(spec, name)
+        declared_space(spec, name)
 
 
 def _described(name: str) -> dict[str, Any]:
