@@ -188,7 +188,7 @@ def findings(result: TrainResult | RunResult) -> list[str]:
 
 
 def rejected(result: IngestResult | RunResult) -> list[str]:
-    """Lines with the commonest reasons for rejection, and where every rejected row stands."""
+    """Lines with the commonest reasons for rejection, and how to see the rows."""
     if not result.reasons:
         return []
     own = f"FROM rejects WHERE run_id = '{result.run_id}' ORDER BY source, line LIMIT 50"
