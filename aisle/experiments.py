@@ -21,6 +21,8 @@ def tuned(result: TuneResult) -> str:
     """The best trials, the winner, and what to copy to use it."""
     number = len(result.trials)
     tried = f"{count(number)} trial{'s' if number > 1 else ''} of {result.recipe}"
+    if result.tried < result.points:
+        tried += f" ({count(result.tried)} of {count(result.points)} points of its space)"
     lines = [f"{result.catalog}: {tried} on {count(result.rows)} rows in {_folds(result)} (run {result.run_id})"]
     varied = sorted(result.space)
     rows = [
@@ -33,8 +35,12 @@ def tuned(result: TuneResult) -> str:
     if left > 0:
         lines.append(f"… and {left:,} more: --json has them all, and so has the view trials")
     lines += [f"failed: {_varied(one['tried'])}: {one['error']}: {one['message']}" for one in result.failed]
-    best = result.best
+    best, standing = result.best, result.standing
     lines += ["", f"best: {_varied(best['tried'])}, accuracy {_SCORE.format(best['accuracy'])} (mean of the folds)"]
+    if best == standing:
+        return "\n".join([*lines, "that is the recipe as it stands: there is nothing to change"])
+    if standing is not None:
+        lines.append(f"as it stands: {_varied(standing['tried'])}, accuracy {_SCORE.format(standing['accuracy'])}")
     how = use(result)
     return "\n".join([*lines, "", "to try it:", f"  {how['command']}", "", "to keep it, in the TOML:", how["toml"]])
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SPACES",
+    "Chosen",
     "Space",
     "declared_space",
     "features_of",
@@ -52,6 +54,22 @@ SPACES: dict[str, Space] = {
 _PUBLISHED_FOLDS = {"asos-prototype": 8}
 _FOLDS = "calibration.folds"
 _OF_THE_ESTIMATOR = ("model.", "prototype.alpha", "prototype.l1_ratio")
+
+
+class Chosen(NamedTuple):
+    """What a search tries out.
+
+    Attributes:
+        trials: the recipes, each with the parameters that make it.
+        points: points that the space has.
+        tried: points of the space among the trials.
+        standing: place of the recipe as it stands; None where it is not among them.
+    """
+
+    trials: list[tuple[Recipe, dict[str, Any]]]
+    points: int
+    tried: int
+    standing: int | None
 
 
 def space_of(spec: CatalogSpec, name: str | None, fixed: Mapping[str, str], rows: int) -> Space:
@@ -94,16 +112,18 @@ def declared_space(spec: CatalogSpec, name: str | None = None) -> Space:
 
 def trials_of(
     spec: CatalogSpec, name: str | None, fixed: Mapping[str, str], space: Space, most: int | None, seed: int, rows: int
-) -> list[tuple[Recipe, dict[str, Any]]]:
-    """The recipes that a search tries out, each with the parameters that make it: points that differ in nothing that is
-    read are one.
+) -> Chosen:
+    """The recipes that a search tries out: points that differ in nothing that is read are one.
+
+    The recipe as it stands is among them, whether its parameters are in the space or not: what is found is worth
+    something only beside it. A prototype is searched as its authors did, and nothing is added.
 
     Args:
         spec: the catalogue.
         name: the recipe; the catalogue's default when None.
         fixed: parameters that the caller holds to one value.
         space: as `space_of` gives it.
-        most: a seeded choice of so many.
+        most: a seeded choice of so many points.
         seed: of that choice.
         rows: training rows.
     """
@@ -113,10 +133,19 @@ def trials_of(
         tried = read_of(point, resolve(spec, name, {**fixed, **point}), rows)
         found.setdefault(str(tried), tried)
     chosen = list(found.values())
+    count = len(chosen) if several else math.prod(map(len, space.values()))
     if most is not None and most < len(chosen):
         places = np.random.default_rng(seed).choice(len(chosen), most, replace=False)
         chosen = [chosen[place] for place in sorted(places)]
-    return [(resolve(spec, name, {**fixed, **tried}), tried) for tried in chosen]
+    own = resolve(spec, name, fixed)
+    standing = read_of({key: own.settings[key] for key in sorted(space)}, own, rows)
+    if several:
+        standing["model.solver"] = solver_of(own.params.model, rows)
+    added = standing not in chosen and not own.is_prototype
+    chosen = [standing, *chosen] if added else chosen
+    place = chosen.index(standing) if standing in chosen else None
+    recipes = [(resolve(spec, name, {**fixed, **tried}), tried) for tried in chosen]
+    return Chosen(recipes, count, len(chosen) - added, place)
 
 
 def not_read(recipes: Sequence[Recipe], given: Collection[str], rows: int) -> list[str]:

@@ -97,10 +97,13 @@ class TuneResult(AsDict):
         space: parameter → values; `fixed` are those that the caller held to one value.
         rows: training rows, and `data_digest` their sha256.
         folds: parts that the rows were cut into; `folds_scored` of them were scored, `rows_scored` rows.
+        points: points of the space, of which `tried` were tried.
         trials: the best first: trial, tried, params, rows, accuracy (mean of the folds), macro_f1, weighted_f1,
             by_fold, fit_s.
         failed: the trials that did not finish: trial, tried, and the error as error, message, where, hint.
         best: the first of the trials.
+        standing: that of the recipe as it stands, which is tried beside the space; none for a prototype whose published
+            search lacks it, and where it failed.
         unread: sentences on held parameters that no trial reads.
     """
 
@@ -115,9 +118,12 @@ class TuneResult(AsDict):
     folds: int
     folds_scored: int
     rows_scored: int
+    points: int
+    tried: int
     trials: list[dict[str, Any]]
     failed: list[dict[str, Any]]
     best: dict[str, Any]
+    standing: dict[str, Any] | None
     unread: list[str]
 
     @classmethod
@@ -143,9 +149,12 @@ class TuneResult(AsDict):
             folds=search.folds,
             folds_scored=max(trial.folds_scored for trial in ranked),
             rows_scored=max(trial.rows for trial in ranked),
+            points=search.points,
+            tried=search.tried,
             trials=trials,
             failed=failed,
             best=trials[0],
+            standing=next((trial for trial in trials if trial["trial"] == search.standing), None),
             unread=search.unread,
         )
 

@@ -39,7 +39,9 @@ class Search:
         rows: training rows.
         data_digest: sha256 of them.
         folds: parts that they are cut into.
-        trials: in the order of the grid.
+        points: points of the space, of which `tried` are among the trials.
+        trials: in the order of the grid, the recipe as it stands before it where the grid lacks it.
+        standing: number of the trial that is the recipe as it stands.
         unread: sentences on held parameters that no trial reads.
     """
 
@@ -50,7 +52,10 @@ class Search:
     rows: int
     data_digest: str
     folds: int
+    points: int
+    tried: int
     trials: list[Trial]
+    standing: int | None
     unread: list[str]
 
 
@@ -58,7 +63,7 @@ class Search:
 def plan_search(
     run_id: str, recipe: str | None, overrides: dict[str, str] | None, most: int | None, folds: int | None
 ) -> Search:
-    """Lay the training rows down in the run's staging folder, and list the points of the space.
+    """Lay the training rows down in the run's staging folder, and list the points of the space and the recipe as it is.
 
     Trials that share their features stand together.
 
@@ -78,9 +83,9 @@ def plan_search(
     chosen = trials_of(spec, recipe, fixed, space, most, seed, split.train.height)
     trials = [
         Trial(i, run.catalog, resolved, tried, str(rows_file), count, seed)
-        for i, (resolved, tried) in enumerate(chosen, 1)
+        for i, (resolved, tried) in enumerate(chosen.trials, 1)
     ]
-    unread = not_read([resolved for resolved, _ in chosen], fixed, split.train.height)
+    unread = not_read([resolved for resolved, _ in chosen.trials], fixed, split.train.height)
     trials.sort(key=lambda trial: str(features_of(trial.recipe)))
     return Search(
         recipe=split.recipe.name,
@@ -90,6 +95,9 @@ def plan_search(
         rows=split.train.height,
         data_digest=split.data_digest,
         folds=count,
+        points=chosen.points,
+        tried=chosen.tried,
         trials=trials,
+        standing=None if chosen.standing is None else chosen.standing + 1,
         unread=unread,
     )

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +79,14 @@ def test_a_search_sees_the_rows_that_training_sees_and_not_the_holdout(home: Pat
     assert found.rows == trained.rows
     assert trained.holdout_rows > 0
     (model,) = ask("SELECT data_digest FROM models")
-    (trial,) = ask("SELECT data_digest, rows FROM trials")
+    (trial,) = ask("SELECT DISTINCT data_digest, rows FROM trials")
     assert trial == {"data_digest": model["data_digest"], "rows": trained.rows}
 
 
 def test_a_score_says_how_many_folds_and_rows_it_comes_from(home: Path, day: str) -> None:
     ingest.fn("demo", [day])
     found = tune.fn("demo", recipe="linear-fast", overrides={"calibration.most_rows": "300"}, trials=1)
-    (row,) = ask("SELECT rows, folds, folds_scored, by_fold FROM trials")
+    row = ask("SELECT rows, folds, folds_scored, by_fold FROM trials")[0]
     assert (row["folds"], row["folds_scored"]) == (5, 2)
     assert len(row["by_fold"]) == found.folds_scored == 2
     assert 300 <= row["rows"] == found.rows_scored < found.rows
@@ -103,6 +104,21 @@ def test_a_prototype_is_searched_with_the_published_folds_unless_others_are_aske
     assert found.folds == len(found.best["by_fold"]) == 3
 
 
+def test_what_is_found_is_told_beside_the_recipe_as_it_stands(home: Path, day: str) -> None:
+    ingest.fn("demo", [day])
+    found = tune.fn("demo", recipe="linear-fast", overrides={"model.epochs": "5", "model.C": "0.3"}, trials=1)
+    assert (found.tried, found.points, len(found.trials)) == (1, 4, 2)
+    assert "(1 of 4 points of its space)" in tuned(found)
+    standing, other = sorted(found.trials, key=lambda trial: trial["trial"])
+    assert found.standing == standing
+    assert standing["tried"] == {key: standing["params"][key] for key in found.space}
+    accuracy = f"accuracy {standing['accuracy']:.5f}"
+    assert f"as it stands: words.min_rows 2, words.ngrams 2, {accuracy}" in tuned(replace(found, best=other))
+    unchanged = tuned(replace(found, best=standing))
+    assert "there is nothing to change" in unchanged
+    assert "to try it" not in unchanged
+
+
 def test_a_trial_that_fails_costs_the_search_no_other(
     home: Path, day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,10 +133,11 @@ def test_a_trial_that_fails_costs_the_search_no_other(
     get_settings.cache_clear()
     ingest.fn("shelf", [str(tmp_path / "rows.jsonl")])
     found = tune.fn("shelf")
-    assert [trial["tried"] for trial in found.trials] == [{"words.min_rows": 1}]
+    # Beside the space, the recipe as it stands.
+    assert sorted(trial["tried"]["words.min_rows"] for trial in found.trials) == [1, 2]
     assert [(one["tried"], one["error"]) for one in found.failed] == [({"words.min_rows": 90}, "NotEnoughLabels")]
     assert "failed: words.min_rows 90: NotEnoughLabels" in tuned(found)
-    assert query(get_home(), "SELECT count(*) FROM trials").rows == [(1,)]
+    assert query(get_home(), "SELECT count(*) FROM trials").rows == [(2,)]
     with pytest.raises(NotEnoughLabels):
         tune.fn("shelf", overrides={"words.min_rows": "90"})
 
@@ -164,7 +181,7 @@ def test_the_space_of_the_catalogues_file_is_tried(home: Path, tmp_path: Path, m
     get_settings.cache_clear()
     ingest.fn("shelf", [str(tmp_path / "rows.jsonl")])
     found = tune.fn("shelf", recipe="mine")
-    assert sorted(trial["tried"]["model.C"] for trial in found.trials) == [0.5, 2]
+    assert sorted(trial["tried"]["model.C"] for trial in found.trials) == [0.5, 1, 2]
     # What is to be copied is TOML that a catalogue takes, and makes the winner its recipe.
     how = use(found)
     copied = tomllib.loads(how["toml"])["recipes"]["mine"]
@@ -192,7 +209,7 @@ def test_progress_is_told_trial_by_trial(home: Path, day: str) -> None:
         tune.fn("demo", recipe="linear-fast", trials=3)
     finally:
         stop()
-    assert [entry for entry in told if entry[0] == "try recipe"] == [("try recipe", i, 3) for i in (1, 2, 3)]
+    assert [entry for entry in told if entry[0] == "try recipe"] == [("try recipe", i, 4) for i in (1, 2, 3, 4)]
 
 
 def test_the_command_prints_trials_the_winner_and_how_to_use_it(

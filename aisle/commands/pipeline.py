@@ -106,7 +106,9 @@ def tune(
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option("--trials", metavar="N", min=1, help="Try a seeded choice of so many.", show_default=False),
+        typer.Option(
+            "--trials", metavar="N", min=1, help="Try a seeded choice of so many combinations.", show_default=False
+        ),
     ] = None,
     folds: Annotated[
         int | None,
@@ -119,8 +121,8 @@ def tune(
 ) -> None:
     """Find the parameters that suit a catalogue best.
 
-    Cross-validates every combination of the recipe's declared space on the training rows; the hold-out is not
-    touched. Trains no model and changes no champion; every trial is kept in the view trials.
+    Cross-validates every combination of the recipe's declared space, and the recipe as it stands, on the training rows;
+    the hold-out is not touched. Trains no model and changes no champion; every trial is kept in the view trials.
     """
     overrides = _pairs(set_ or [])
     require(catalog)
