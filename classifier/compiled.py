@@ -34,6 +34,7 @@ __all__ = [
     "library_name",
     "loaded",
     "module_name",
+    "prefetch",
 ]
 
 _SOURCES = ("compiled.py", "kernels.py", "steps.py", "sums.py")
@@ -83,6 +84,7 @@ def compiled(function: _Function, floats: str = "float32") -> _Function:
         return _checked(function, getattr(library, library_name(function, floats)), hints, floats)
     import numba
 
+    _teach_prefetch()
     given = _numba_type(hints.pop("return"), floats)
     dispatcher: Any = numba.njit(nogil=True)(function)
     if dispatcher is function:
@@ -119,6 +121,39 @@ def _library() -> Any:
     except ImportError as error:  # of another system, or not whole
         log.warning("scripts/install built a library that cannot be loaded; Numba compiles instead: %s", error)
         return None
+
+
+def prefetch(array: NDArray[Any], place: int) -> None:
+    """Have memory bring an entry, counted in C order, that is soon to be read; for compiled functions alone.
+
+    What they look up lies anywhere in tables that no cache holds whole: they would mostly wait for it.
+    """
+    raise NotImplementedError("only compiled functions can ask memory ahead")
+
+
+@lru_cache
+def _teach_prefetch() -> None:
+    """Tell Numba what `prefetch` is: an instruction of the processor."""
+    import numba
+    from llvmlite import ir
+    from numba.core import cgutils
+
+    void, int32, address = ir.VoidType(), ir.IntType(32), ir.IntType(8).as_pointer()
+    to_read, to_keep, of_data = (ir.Constant(int32, value) for value in (0, 3, 1))
+    kind = ir.FunctionType(void, [address, int32, int32, int32])
+
+    def ask(_context: Any, array: Any, place: Any) -> Any:
+        def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            data = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=arguments[0]).data
+            entry = builder.bitcast(builder.gep(data, [arguments[1]]), address)
+            instruction = builder.module.declare_intrinsic("llvm.prefetch", (address,), kind)
+            builder.call(instruction, [entry, to_read, to_keep, of_data])
+            return context.get_dummy_value()
+
+        return numba.types.void(array, place), generated
+
+    asked = numba.extending.intrinsic(ask)
+    numba.extending.overload(prefetch)(lambda array, place: lambda array, place: asked(array, place))  # noqa: ARG005
 
 
 def _checked(function: _Function, built: Callable[..., Any], hints: dict[str, Any], floats: str) -> _Function:

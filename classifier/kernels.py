@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from classifier.compiled import Bytes, Flags, Int32s, Int64s, compiled
+from classifier.compiled import Bytes, Flags, Int32s, Int64s, compiled, prefetch
 
 __all__ = [
     "distinct",
@@ -33,6 +33,10 @@ _FREE = -1
 _KEY_BITS = 64
 _SMALLEST = 12
 """Bits that number the slots of a table that grows, to begin with."""
+_FEW_WORDS = 1 << 10
+"""Words of a text for which there is room, to begin with."""
+_AHEAD = 16
+"""Look-ups between the one that is made and the one whose slot is asked for: memory takes as long as some of them."""
 
 
 @compiled
@@ -76,10 +80,16 @@ def hashes(data: Bytes, ends: Int64s, seed: np.uint64, factor: np.uint64) -> Int
 
 
 @compiled
+def _first_slot(shift: np.uint64, key: int) -> np.uint64:
+    """Where to begin to look for the place of a key."""
+    return np.uint64((((np.uint64(key) * _GOLDEN) >> shift) << _ONE) | _ONE)
+
+
+@compiled
 def _slot(table: Int64s, shift: np.uint64, key: int) -> np.uint64:
     """Where the place of a key stands, or where it would."""
     last = np.uint64(len(table)) - _ONE
-    slot = (((np.uint64(key) * _GOLDEN) >> shift) << _ONE) | _ONE
+    slot = _first_slot(shift, key)
     while table[slot] != _FREE and table[slot - _ONE] != key:
         slot = (slot + _TWO) & last
     return slot
@@ -140,6 +150,52 @@ def _character(data: Bytes, at: np.uint64) -> tuple[int, np.uint64]:
 
 
 @compiled
+def _find_words(
+    data: Bytes,
+    at: np.uint64,
+    end: np.uint64,
+    letters: Flags,
+    table: Int64s,
+    shift: np.uint64,
+    seed: np.uint64,
+    factor: np.uint64,
+    found: Int64s,
+) -> int:
+    """Number of words of a text; `found` has three entries of each: its hash, where it begins, where it ends."""
+    words = 0
+    while at < end:
+        begin = at
+        characters = 0
+        state = seed
+        chunk = np.uint64(0)
+        after = at
+        while at < end:
+            after = at + _ONE
+            code = np.int64(data[at])
+            if code >= _TWO_BYTES:
+                code, after = _character(data, at)
+            if not letters[code]:
+                break
+            characters += 1
+            chunk = (chunk << _BYTE) | np.uint64(data[at])
+            at += _ONE
+            state = _absorbed(state, chunk, at - begin, factor)
+            while at < after:  # nearly all characters have one byte
+                chunk = (chunk << _BYTE) | np.uint64(data[at])
+                at += _ONE
+                state = _absorbed(state, chunk, at - begin, factor)
+        if characters >= _SHORTEST_WORD:
+            key = _final(state, chunk, at - begin, factor)
+            prefetch(table, _first_slot(shift, key))
+            found[3 * words] = key
+            found[3 * words + 1] = begin
+            found[3 * words + 2] = at
+            words += 1
+        at = after
+    return words
+
+
+@compiled
 def encode(
     data: Bytes,
     ends: Int64s,
@@ -174,38 +230,27 @@ def encode(
     keys = np.empty(most if collect else 0, np.int64)
     begins = np.empty(most if collect else 0, np.int64)
     stops = np.empty(most if collect else 0, np.int64)
+    own = np.empty(3 * _FEW_WORDS, np.int64)
     words = 0
     unknown = 0
-    at = np.uint64(0)
+    at = 0
     for row in range(len(ends)):
-        end = np.uint64(ends[row])
-        while at < end:
-            begin = at
-            characters = 0
-            state = seed
-            chunk = np.uint64(0)
-            after = at
-            while at < end:
-                code, after = _character(data, at)
-                if not letters[code]:
-                    break
-                characters += 1
-                while at < after:
-                    chunk = (chunk << _BYTE) | np.uint64(data[at])
-                    at += _ONE
-                    state = _absorbed(state, chunk, at - begin, factor)
-            if characters >= _SHORTEST_WORD:
-                key = _final(state, chunk, at - begin, factor)
-                place = table[_slot(table, shift, key)]
-                if place < known:
-                    ids[words] = place
-                    words += 1
-                    if collect and place == _FREE:
-                        keys[unknown] = key
-                        begins[unknown] = begin
-                        stops[unknown] = at
-                        unknown += 1
-            at = after
+        room = 3 * ((ends[row] - at) // 3 + 1)
+        if room > len(own):
+            own = np.empty(room, np.int64)
+        found = _find_words(data, np.uint64(at), np.uint64(ends[row]), letters, table, shift, seed, factor, own)
+        at = ends[row]
+        # Only now: memory has brought by now what was asked for.
+        for word in range(0, 3 * found, 3):
+            place = table[_slot(table, shift, own[word])]
+            if place < known:
+                ids[words] = place
+                words += 1
+                if collect and place == _FREE:
+                    keys[unknown] = own[word]
+                    begins[unknown] = own[word + 1]
+                    stops[unknown] = own[word + 2]
+                    unknown += 1
         starts[row + 1] = words
     if not collect:
         return ids[:words].copy(), starts, keys, begins, stops
@@ -251,6 +296,9 @@ def find_grams(current: Int32s, ids: Int32s, starts: Int64s, reach: int, table: 
     found = np.full(len(ids), -1, np.int32)
     for row in range(len(starts) - 1):
         for at in range(starts[row], starts[row + 1] - reach):
+            soon = at + _AHEAD
+            if soon + reach < len(ids):
+                prefetch(table, _first_slot(shift, (np.int64(current[soon]) << 32) | np.int64(ids[soon + reach])))
             first = np.int64(current[at])
             last = np.int64(ids[at + reach])
             if first >= 0 and last >= 0:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from classifier.compiled import Float64s, Floats, Int32s, Int64s, Matrix, Table, Vector, Weights, compiled
+from classifier.compiled import Float64s, Floats, Int32s, Int64s, Matrix, Table, Vector, Weights, compiled, prefetch
 
 __all__ = ["add_product", "count", "rank_reasons", "scale", "weigh"]
 
@@ -15,6 +15,10 @@ _KEY_BITS = 64
 _FREE = -1
 _SMALLEST = 12
 """Bits that number the slots of a row's table, to begin with."""
+_AHEAD = 12
+"""Entries between the one that is added and the one whose weights are asked for."""
+_LINE = 16
+"""Weights that memory brings at once."""
 
 
 @compiled
@@ -104,11 +108,16 @@ def scale(values: Floats, starts: Int64s, squares: Float64s, length: float) -> N
 def _add_product(rows: Int64s, starts: Int64s, ids: Int32s, values: Floats, weights: Weights, scores: Matrix) -> None:
     """Add rows × weights to scores, in place: entry by entry, in their order. `rows`: which rows; none for all."""
     labels = weights.shape[1]
+    last = len(ids) - _AHEAD - 4
     for number in range(len(scores)):
         row = rows[number] if len(rows) else number
         at = starts[row]
         # Four at a time: a score is loaded and stored a quarter as often, and adds up in the same order.
         while at + 3 < starts[row + 1]:
+            if at <= last:
+                for soon in range(at + _AHEAD, at + _AHEAD + 4):
+                    for label in range(0, labels, _LINE):
+                        prefetch(weights, np.int64(ids[soon]) * labels + label)
             a, b, c, d = ids[at], ids[at + 1], ids[at + 2], ids[at + 3]
             of_a, of_b, of_c, of_d = values[at], values[at + 1], values[at + 2], values[at + 3]
             for label in range(labels):
@@ -150,7 +159,12 @@ def _rank_reasons(
         parts: the parts that they are of.
     """
     most = best.shape[1]
+    labels = weights.shape[1]
     for row in range(len(label)):
+        if row + 1 < len(label):
+            for soon in range(starts[row + 1], starts[row + 2]):
+                prefetch(weights, np.int64(ids[soon]) * labels + label[row + 1])
+                prefetch(weights, np.int64(ids[soon]) * labels + runner_up[row + 1])
         own = label[row]
         other = runner_up[row]
         for at in range(starts[row], starts[row + 1]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from core.orchestration import run_name, task_runner
+from tasks.digest_source import digest_source
 from tasks.find_source import find_source
 from tasks.read_file import read_file
 from tasks.results import IngestResult
@@ -22,7 +23,9 @@ def ingest(catalog: str, source: list[str], within: str | None = None) -> Ingest
     """
     with open_run(catalog, "ingest", source, within) as run:
         files = find_source(run.run_id)
-        read = read_file.each(files, shared=run.staging)
+        with digest_source.beside(files) as digest:
+            read = read_file.each(files, shared=run.staging)
+        run.source_digest = digest.result()
         with validate_rows.beside(run.run_id, read) as suite:
             store_rows(run.run_id, read)
         reports = write_validation(run.run_id, read, suite.result())

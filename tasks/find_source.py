@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from catalogs import registry
@@ -13,8 +11,6 @@ from core.orchestration import step
 from warehouse.lines import known_lines
 from warehouse.registry import champion
 from warehouse.runs import joined
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,6 @@ def find_source(run_id: str) -> list[FileJob]:
     downloads = run.staging / "downloads"
     downloads.mkdir(exist_ok=True)
     files = resolve(run.source, spec, downloads)
-    run.source_digest = digest_of(files)
     # With a champion, a file without labels is one to be categorised; without one, its label column was mistyped.
     need_label = champion(run) is None
     # Workers may be started in another folder.
@@ -47,13 +42,3 @@ def find_source(run_id: str) -> list[FileJob]:
         FileJob(i, file, run.catalog, str(run.staging / "rows"), need_label, replace(known, first=i == 0))
         for i, file in enumerate(files)
     ]
-
-
-def digest_of(files: Iterable[SourceFile]) -> str:
-    """Hex sha256 of the content of files in their order; of one file, what `sha256sum` says of it."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-    return digest.hexdigest()

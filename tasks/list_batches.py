@@ -12,7 +12,7 @@ from catalogs import registry
 from catalogs.sources import resolve
 from core.errors import UsageError
 from core.orchestration import step
-from tasks.find_source import digest_of
+from tasks.digest_source import digest_of
 from warehouse.home import get_home
 from warehouse.recorded import recorded_runs
 from warehouse.runs import finish

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -24,8 +25,8 @@ from warehouse.statements import column, quoted, statement
 ORDER_STEP = 1 << 40
 """Rows of file i are ordered at i * ORDER_STEP + line: files in order, lines in order, no two rows alike."""
 
-STAGED_ROW_GROUP = 50_000
-"""Rows of a row group of staged files, which are read again in part."""
+_STAGED: dict[str, Any] = {"compression": "uncompressed", "statistics": False, "row_group_size": 50_000}
+"""How batches are staged. They are read again at once, and deleted: packing them would cost more than it saves."""
 
 STORED_BYTES = 128 << 20
 """Products of about so many bytes in memory are stored as one file: so much and a batch is held."""
@@ -86,12 +87,11 @@ class Stage:
         if good.height:
             lines = pl.DataFrame(schema=LINES) if remembered is None else remembered
             with beside(self._folder / f"good-{name}") as out:
-                good.with_columns(order).join(lines, on="source_row", how="left", maintain_order="left").write_parquet(
-                    out, compression="lz4", row_group_size=STAGED_ROW_GROUP
-                )
+                rows = good.with_columns(order).join(lines, on="source_row", how="left", maintain_order="left")
+                rows.write_parquet(out, **_STAGED)
         if known is not None and known.height:
             with beside(self._folder / f"known-{name}") as out:
-                known.with_columns(order).write_parquet(out, compression="lz4")
+                known.with_columns(order).write_parquet(out, **_STAGED)
         if rejects.height:
             with beside(self._folder / f"rejects-{name}") as out:
                 rejects.write_parquet(out, compression="zstd")
@@ -181,9 +181,10 @@ def _keep_known_labels(
             given = rows.drop("known_path").join(known, on="product_id").select(rows.columns)
             given = given.with_columns(pl.lit(None, pl.Int64).alias(name) for name in LINE_DIGEST)  # not the line's own
             others = rows.join(known, on="product_id", how="anti")
-            pl.concat([with_row_hash(given, spec), others]).sort("n").write_parquet(
-                batch, compression="lz4", row_group_size=STAGED_ROW_GROUP
-            )
+            # By another name: DuckDB takes a file of the same path, size and second for the one that it has read.
+            with beside(batch.with_name(f"{batch.stem}-labelled.parquet")) as out:
+                pl.concat([with_row_hash(given, spec), others]).sort("n").write_parquet(out, **_STAGED)
+            batch.unlink()
 
 
 def _parquet(files: list[Path]) -> str:

@@ -111,11 +111,11 @@ def plan(
         connection.execute("SET preserve_insertion_order = false")
         connection.execute(
             f"COPY reused TO {quoted(str(folder / 'reused.parquet'))} "
-            f"(FORMAT parquet, ROW_GROUP_SIZE {tables.SMALL_ROW_GROUP})"
+            f"(FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE {tables.SMALL_ROW_GROUP})"
         )
         connection.execute(
             f"COPY (FROM todo ORDER BY seq) TO {quoted(str(todo_file))} "
-            f"(FORMAT parquet, ROW_GROUP_SIZE {tables.ROW_GROUP})"
+            f"(FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE {tables.ROW_GROUP})"
         )
         rows, planned = _BATCHES * get_settings().batch_rows, f"read_parquet({quoted(str(todo_file))})"
         bounds = connection.execute(
