@@ -45,6 +45,9 @@ Prefect = Annotated[
     typer.Option("--prefect", help="Run as a Prefect flow run. PREFECT_API_URL names a server, else one is started."),
 ]
 ExitCode = Annotated[
-    bool, typer.Option("--exit-code", help="Exit with 3 when drift was found or the gate refused a model.")
+    bool,
+    typer.Option(
+        "--exit-code", help="Exit with 3 on drift, a model that the gate refused, or when every row was rejected."
+    ),
 ]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, kept in the model's history.")]

@@ -231,9 +231,14 @@ def is_nothing_new(rows: Mapping[str, int]) -> bool:
     return rows.get("read", 0) == elsewhere and not rows.get("removed") and not rows.get("scored")
 
 
+def is_all_rejected(rows: Mapping[str, int]) -> bool:
+    """Whether no row of a source could be used."""
+    return bool(rows.get("rejected")) and rows["rejected"] == rows.get("read")
+
+
 def nothing_new(rows: Mapping[str, int], what: str = "re-scored") -> str:
     """The sentence for a run that changed nothing; a file of which no row could be used is another matter."""
-    if rows.get("rejected") and rows["rejected"] == rows.get("read"):
+    if is_all_rejected(rows):
         return f"warning: all {count(rows['rejected'])} rows were rejected, nothing {what}"
     return f"nothing new: {count(rows.get('unchanged', 0))} rows unchanged, nothing {what}"
 

@@ -152,7 +152,7 @@ def _teach_prefetch() -> None:
 
         return numba.types.void(array, place), generated
 
-    asked = numba.extending.intrinsic(ask)
+    asked: Any = numba.extending.intrinsic(ask)
     numba.extending.overload(prefetch)(lambda array, place: lambda array, place: asked(array, place))  # noqa: ARG005
 
 

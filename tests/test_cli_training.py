@@ -53,6 +53,9 @@ def test_a_file_of_which_every_row_is_rejected_is_explained_by_ingest_and_train(
     statement = out.partition("the first: aisle sql ")[2].splitlines()[0].strip('"')
     rows = json.loads(aisle("sql", statement, "--json")[1])
     assert len(rows) == 8
+    # Who schedules it sees it in the exit code.
+    assert aisle("ingest", "shelf", wrong, "--exit-code")[0] == 3
+    assert aisle("ingest", "shelf", wrong, "--in-order", "--exit-code")[0] == 0  # by a run that has read it before
     code, _, err = aisle("train", "shelf")
     assert code == 1
     assert "catalogue shelf has no product to learn from" in err
@@ -77,6 +80,9 @@ def test_scoring_a_file_of_which_every_row_is_rejected_names_the_reason(shelf: P
     out = aisle("run", "shelf", written(shelf, ["bot"] * 8))[1]
     assert "warning: all 8 rows were rejected, nothing re-scored" in out
     assert f"rejected:\n  8 rows: {REASON}\n" in out
+    assert aisle("run", "shelf", written(shelf, ["bot"] * 8), "--exit-code")[0] == 3
+    assert aisle("ingest", "shelf", written(shelf, ["bot"] * 7), "--in-order", "--exit-code")[0] == 3
+    assert aisle("ingest", "shelf", written(shelf, ["boot", *["bot"] * 7]), "--exit-code")[0] == 0
 
 
 def test_a_parameter_that_changes_nothing_is_told(shelf: Path, aisle: Any) -> None:

@@ -15,7 +15,7 @@ TRIALS = 100
 """Of each kind in a self-test: a rate of 5 % is then known to within five points."""
 
 TO_BE_LOOKED_AT = 3
-"""Exit code of --exit-code when drift was found or the gate refused."""
+"""Exit code of --exit-code when drift was found, the gate refused, or every row was rejected."""
 
 
 Recipe = Annotated[
@@ -30,6 +30,7 @@ def ingest(
     in_order: Annotated[
         bool, typer.Option("--in-order", help="Each file as a run of its own, in order; go on where it was stopped.")
     ] = False,
+    exit_code: ExitCode = False,
     as_json_: Json = False,
     prefect: Prefect = False,
 ) -> None:
@@ -46,11 +47,13 @@ def ingest(
 
         caught_up = running.run(catch_up, catalog, source, what=f"ingest {catalog}", with_prefect=prefect)
         _print(caught_up, summary.caught_up, as_json_)
+        _end(exit_code and any(summary.is_all_rejected(batch.rows) for batch in caught_up.batches))
         return
     from flows.ingest import ingest as flow
 
     result = running.run(flow, catalog, source, what=f"ingest {catalog}", with_prefect=prefect)
     _print(result, summary.ingested, as_json_)
+    _end(exit_code and summary.is_all_rejected(result.rows))
 
 
 def train(
@@ -93,8 +96,7 @@ def train(
         study=study,
     )
     _print(result, summary.trained, as_json_)
-    if exit_code and not result.promoted:
-        raise typer.Exit(TO_BE_LOOKED_AT)
+    _end(exit_code and not result.promoted)
 
 
 def tune(
@@ -220,8 +222,7 @@ def monitor(
 
     result = running.run(flow, catalog, what=f"monitor {catalog}", with_prefect=prefect)
     _print(result, summary.watched, as_json_)
-    if exit_code and result.drifted:
-        raise typer.Exit(TO_BE_LOOKED_AT)
+    _end(exit_code and result.drifted)
 
 
 def run(
@@ -238,12 +239,16 @@ def run(
 
     result = running.run(flow, catalog, source, what=f"run {catalog}", with_prefect=prefect)
     _print(result, summary.ran, as_json_)
-    if exit_code and result.drift.get("drifted"):
-        raise typer.Exit(TO_BE_LOOKED_AT)
+    _end(exit_code and (bool(result.drift.get("drifted")) or summary.is_all_rejected(result.rows)))
 
 
 def _print(result: Any, in_words: Any, as_json_: bool) -> None:
     emit(as_json(result.as_dict()) if as_json_ else in_words(result))
+
+
+def _end(to_be_looked_at: bool) -> None:
+    if to_be_looked_at:
+        raise typer.Exit(TO_BE_LOOKED_AT)
 
 
 def _pairs(given: list[str]) -> dict[str, str]:
