@@ -101,7 +101,8 @@ def scored(result: ScoreResult) -> str:
         return f"{result.catalog}: nothing to score, {none}"
     again = f", {count(rows['reused'])} answers reused" if rows.get("reused") else ""
     done = f"{count(rows['scored'])}{of} products scored with {result.version}{again}"
-    return f"{result.catalog}: {done} (run {result.run_id})"
+    decided = ", ".join(f"{count(rows[name])} {name}" for name in ("accepted", "review", "pending") if rows.get(name))
+    return "\n".join([f"{result.catalog}: {done} (run {result.run_id})", *([f"now: {decided}"] if decided else [])])
 
 
 def maintained(result: MaintainResult) -> str:

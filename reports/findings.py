@@ -37,6 +37,9 @@ class Findings:
         ablation: metrics without each field.
         studies_skipped: why there are neither.
         label_issues: training labels that look wrong.
+        unlearnt: fields that every product is to have, and of which nothing was learnt.
+        accuracy: the model's on the hold-out.
+        baselines: metrics of what it has to beat there.
     """
 
     intervals: Mapping[str, Any] = field(default_factory=dict)
@@ -50,11 +53,18 @@ class Findings:
     ablation: Study | None = None
     studies_skipped: str = ""
     label_issues: LabelIssues | None = None
+    unlearnt: Sequence[str] = ()
+    accuracy: float | None = None
+    baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def sentences(found: Findings) -> list[str]:
     """The findings that a reader should not miss, in words."""
-    said = [*_accepted(found), *_weak(found.slices)]
+    said = [*_beaten(found), *_accepted(found), *_weak(found.slices)]
+    if found.unlearnt:
+        said.append(
+            f"Nothing was learnt of {_listed(found.unlearnt)}: no training product has a value that tells anything."
+        )
     if found.unmeasured:
         labels = _listed(found.unmeasured)
         said.append(f"No held-out product has the label {labels}: nothing is known of how well that is told.")
@@ -130,6 +140,16 @@ def _ablation_in_words(study: Study) -> str:
     if said["unclear"]:
         parts.append(f"no difference beyond luck can be measured for {_listed(said['unclear'])}")
     return f"Fields: {'; '.join(parts)}."
+
+
+def _beaten(found: Findings) -> Iterator[str]:
+    for name, metrics in found.baselines.items():
+        theirs = metrics.get("accuracy")
+        if theirs is not None and found.accuracy is not None and theirs > found.accuracy:
+            yield (
+                f"The baseline {name.replace('_', ' ')} is right on more of the held-out products than the model: "
+                f"{page.share(theirs)} against {page.share(found.accuracy)}. See whether another recipe suits better."
+            )
 
 
 def _accepted(found: Findings) -> Iterator[str]:

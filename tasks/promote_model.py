@@ -95,7 +95,7 @@ def _judge(
             f"aisle models promote {spec.name} {challenger.record.version} makes it champion",
         )
     if champion is None:
-        return Verdict(promoted=True, why="the first model of this catalogue")
+        return Verdict(promoted=True, why="the catalogue had no champion")
     if split.holdout.is_empty():
         return Verdict(promoted=False, why="there are no hold-out rows to compare the two on")
     return _compare(spec, challenger.record, champion, evaluation)
@@ -107,7 +107,7 @@ def _compare(spec: CatalogSpec, challenger: ModelRecord, champion: ModelRecord, 
         return Verdict(
             promoted=False,
             why=f"champion {champion.version} is a prototype, trained on the hold-out as well: no fair comparison; "
-            f"aisle train {spec.name} --promote replaces it",
+            f"aisle models promote {spec.name} {challenger.version} replaces it",
         )
     try:
         before.vectoriser.check(evaluation.answered)

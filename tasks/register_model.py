@@ -62,7 +62,7 @@ def register_model(
     folder = run.home.models(run.catalog) / version
     shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed before it recorded the version
     data_digest = split.data_digest
-    found = _found(spec, evaluation, studies, suspected)
+    found = _found(spec, candidate.model, evaluation, studies, suspected)
     facts: dict[str, Any] = {
         "version": version,
         "run_id": run_id,
@@ -123,7 +123,10 @@ def _reference(run: Run, spec: CatalogSpec, model: Model, version: str) -> pl.Da
     return answered.drop("confidence_path").with_columns(decided.get_column("decision"))
 
 
-def _found(spec: CatalogSpec, evaluation: Evaluation, studies: Studies, suspected: LabelIssues) -> Findings:
+def _found(
+    spec: CatalogSpec, model: Model, evaluation: Evaluation, studies: Studies, suspected: LabelIssues
+) -> Findings:
+    required = {field.name for field in spec.fields if field.required}
     return Findings(
         intervals=evaluation.intervals,
         coverage=evaluation.coverage,
@@ -136,6 +139,9 @@ def _found(spec: CatalogSpec, evaluation: Evaluation, studies: Studies, suspecte
         ablation=studies.ablation,
         studies_skipped=studies.skipped,
         label_issues=suspected,
+        unlearnt=[name for name in model.unlearnt if name in required],
+        accuracy=evaluation.metrics.get("accuracy"),
+        baselines=evaluation.baselines,
     )
 
 

@@ -135,7 +135,20 @@ def test_a_prototype_says_what_was_measured_and_how_it_becomes_champion(shelf: P
     _, out, _ = aisle("train", "shelf", "--recipe", "newsgroups-prototype")
     assert "out of fold  accuracy  macro F1" in out
     assert "aisle models promote shelf v1 makes it champion" in out
+    # Until somebody does, there is a model, and no champion.
+    code, _, err = aisle("predict", "shelf", "title=red boot")
+    assert code == 1
+    assert "no model of catalogue shelf is champion yet" in err
+    assert "aisle models promote shelf v1" in err
     assert aisle("models", "promote", "shelf", "v1")[0] == 0
+    assert "hold-out" not in aisle("models", "list", "shelf")[1]
+    _, out, _ = aisle("train", "shelf")
+    assert "aisle models promote shelf v2 replaces it" in out
+    assert [model["measured"] for model in json.loads(aisle("models", "list", "shelf", "--json")[1])] == [
+        "out of fold",
+        "hold-out",
+    ]
+    assert "measured" in aisle("models", "compare", "shelf")[1]
 
 
 @pytest.mark.parametrize(

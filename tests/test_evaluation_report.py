@@ -20,7 +20,7 @@ from classifier.slices import SLICES, Slices
 from classifier.studies import Study
 from core.settings import get_settings
 from reports import evaluation, index
-from reports.findings import Findings, study_sentences
+from reports.findings import Findings, sentences, study_sentences
 from tasks.fit_model import Candidate
 from tasks.split_rows import Split
 from tasks.study_model import skipped
@@ -288,6 +288,15 @@ def found(**changes) -> Findings:
         ),
     }
     return Findings(**(given | changes))
+
+
+def test_a_model_that_a_baseline_beats_says_so():
+    better = {"majority": {"accuracy": 0.5}, "plain_tfidf": {"accuracy": 0.91}}
+    said = sentences(Findings(accuracy=0.9, baselines=better, unlearnt=["text"]))
+    assert len(said) == 2
+    assert said[0].startswith("The baseline plain tfidf is right on more of the held-out products than the model: 91")
+    assert said[1].startswith("Nothing was learnt of text: ")
+    assert not sentences(Findings(accuracy=0.95, baselines=better))
 
 
 def test_what_a_reader_should_not_miss_is_said_in_words(tmp_path):

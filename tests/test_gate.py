@@ -454,7 +454,7 @@ def test_a_prototype_that_is_champion_is_replaced_by_decision_alone(prototype: A
     refused = prototype("train", "demo", "--recipe", "linear-fast")
     assert not refused["promoted"]
     assert "is a prototype, trained on the hold-out as well" in refused["why"]
-    assert "aisle train demo --promote" in refused["why"]
+    assert "aisle models promote demo v2 replaces it" in refused["why"]
     assert prototype("train", "demo", "--recipe", "linear-fast", "--promote")["promoted"]
 
 

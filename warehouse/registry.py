@@ -188,10 +188,7 @@ def need_champion(run: Run) -> ModelRecord:
     """
     found = champion(run)
     if found is None:
-        raise NoChampion(
-            f"there is no model of catalogue {run.catalog} yet",
-            hint=f"train one: aisle run {run.catalog} SOURCE, or aisle train {run.catalog} once products are stored",
-        )
+        raise _no_champion(run.home, run.catalog, run.read("models"))
     return found
 
 
@@ -213,14 +210,28 @@ def published_champion(home: Home, catalog: str) -> ModelRecord:
     Raises:
         NoChampion: none was promoted yet.
     """
-    found = _champion(home, catalog, published(home, catalog))
+    events = published(home, catalog)
+    found = _champion(home, catalog, events)
     if found is None:
-        raise NoChampion(
+        raise _no_champion(home, catalog, events)
+    return found
+
+
+def _no_champion(home: Home, catalog: str, events: pl.DataFrame) -> NoChampion:
+    """The error that says whether a model has to be trained first, or one that was trained has to be chosen."""
+    last = events.sort("noted_at").group_by("version", maintain_order=True).agg(pl.col("event").last())
+    candidates = last.filter(pl.col("event") != "rejected")["version"]
+    if candidates.is_empty():
+        return NoChampion(
             f"there is no model of catalogue {catalog} yet",
             where=str(home.models(catalog)),
             hint=f"train one: aisle run {catalog} SOURCE, or aisle train {catalog} after aisle ingest {catalog} SOURCE",
         )
-    return found
+    return NoChampion(
+        f"no model of catalogue {catalog} is champion yet",
+        where=str(home.models(catalog)),
+        hint=f"aisle models promote {catalog} {candidates[-1]} makes the last one champion; aisle models list has all",
+    )
 
 
 def published(home: Home, catalog: str) -> pl.DataFrame:

@@ -33,7 +33,10 @@ MaybeVersion = Annotated[
 DIGEST_CHARS = 12
 """Of a digest, so many tell two apart by eye; JSON has it whole."""
 
-LISTED = ["catalog", "model_version", "status", "recipe", "rows", "accuracy", "macro_f1", "trained_at", "gate", "why"]
+LISTED = [
+    *("catalog", "model_version", "status", "recipe", "rows", "measured", "accuracy", "macro_f1"),
+    *("trained_at", "gate", "why"),
+]
 
 
 def list_models(catalog: MaybeCatalog = None, as_json_: Json = False) -> None:
@@ -125,7 +128,7 @@ def _taken_back(reused: int, unanswered: int) -> str:
 
 
 def _models(catalog: str | None) -> list[dict[str, Any]]:
-    """Rows of the view `models`, with metrics and parameters read."""
+    """Rows of the view `models`, with metrics and parameters read, and on what the metrics were measured."""
     from warehouse.home import get_home
     from warehouse.query import query
     from warehouse.statements import quoted
@@ -135,11 +138,17 @@ def _models(catalog: str | None) -> list[dict[str, Any]]:
         require(catalog)
         where = f" WHERE catalog = {quoted(catalog)}"
     rows = query(get_home(), f"SELECT * FROM models{where}").as_dicts()
-    return [row | {key: json.loads(row[key] or "{}") for key in ("params", "metrics")} for row in rows]
+    return [
+        row
+        | {key: json.loads(row[key] or "{}") for key in ("params", "metrics")}
+        | {"measured": "hold-out" if row["holdout_rows"] else "out of fold"}
+        for row in rows
+    ]
 
 
 def _side_by_side(models: list[dict[str, Any]]) -> list[list[Any]]:
-    facts = ["status", "gate", "recipe", "rows", "holdout_rows", "accuracy", "macro_f1", "weighted_f1", "train_s"]
+    facts = ["status", "gate", "recipe", "rows", "holdout_rows"]
+    facts += ["measured", "accuracy", "macro_f1", "weighted_f1", "train_s"]
     lines = [[name, *(model[name] for model in models)] for name in facts]
     lines.append(["data", *(model["data_digest"][:DIGEST_CHARS] for model in models)])
     params = [_flat(model["params"]) for model in models]
