@@ -173,6 +173,8 @@ def _unseen(known: pl.DataFrame, train: pl.DataFrame, field: FieldSpec) -> pl.Se
         seen = train.select(folded).to_series().drop_nulls().unique()
         column = known.select(pl.when(pl.col(field.name) != "").then(folded.is_in(seen.implode()))).to_series()
     if column.drop_nulls().n_unique() < 2:
+        if column.null_count() == len(column):
+            return f"Values of {field.name}: no held-out product has one."
         how = "none" if column.any() is False else "every value"
         return f"Values of {field.name}: {how} of the held-out products was seen in training."
     yes, no = (

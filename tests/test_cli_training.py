@@ -151,6 +151,14 @@ def test_a_prototype_says_what_was_measured_and_how_it_becomes_champion(shelf: P
     assert "measured" in aisle("models", "compare", "shelf")[1]
 
 
+def test_the_check_of_a_file_says_how_each_field_is_read(shelf: Path, aisle: Any) -> None:
+    shop = '{name = "shop", kind = "keyword", column = "url", host = true, weight = 0.5}'
+    (shelf / "own" / "shelf.toml").write_text(TOML.replace('{name = "room", kind = "keyword"}', shop))
+    code, out, _ = aisle("catalogs", "check", str(shelf / "own" / "shelf.toml"))
+    assert code == 0
+    assert "title (text); shop (keyword, of url, host, weight 0.5); maker (keyword)\n" in out
+
+
 @pytest.mark.parametrize(
     ("recipe", "said"),
     [

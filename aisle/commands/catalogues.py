@@ -12,7 +12,7 @@ from aisle.render import as_json, emit, facts, table
 from core.errors import AisleError, CatalogError
 
 if TYPE_CHECKING:
-    from catalogs.spec import CatalogSpec
+    from catalogs.spec import CatalogSpec, FieldSpec
 
 
 def list_catalogs(as_json_: Json = False) -> None:
@@ -50,13 +50,21 @@ def check(
         ("title", spec.title),
         ("id", spec.id or "(a digest of the text)"),
         ("label", " > ".join(spec.levels)),
-        ("fields", ", ".join(f"{field.name} ({field.kind})" for field in spec.fields)),
+        ("fields", "; ".join(f"{field.name} ({_manner(field)})" for field in spec.fields)),
         ("kept", ", ".join(spec.keep) or "none"),
         ("rules", len(spec.expectations)),
         ("recipe", spec.recipe.name),
         ("load", spec.load),
     ]
     emit(facts(declared))
+
+
+def _manner(field: FieldSpec) -> str:
+    """How a field is read, as far as its file says."""
+    column = [f"of {field.column}"] if field.column != field.name else []
+    marks = [name for name in ("html", "host", "optional") if getattr(field, name)]
+    weight = [f"weight {field.weight:g}"] if field.weight != 1 else []
+    return ", ".join([field.kind, *column, *marks, *weight])
 
 
 def _check_recipes(spec: CatalogSpec) -> None:

@@ -22,7 +22,9 @@ def export(
     catalog: Catalog,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="PATH", help="The file to write; with --contract also a folder."),
+        typer.Option(
+            "--out", metavar="PATH", help="The file to write; a contract says its name, and takes a folder as well."
+        ),
     ] = None,
     format_: Annotated[
         Literal["parquet", "csv", "duckdb"] | None,

@@ -222,7 +222,7 @@ def monitor(
 
     result = running.run(flow, catalog, what=f"monitor {catalog}", with_prefect=prefect)
     _print(result, summary.watched, as_json_)
-    _end(exit_code and result.drifted)
+    _end(exit_code and bool(result.drifted))
 
 
 def run(
