@@ -102,7 +102,9 @@ def scored(result: ScoreResult) -> str:
     again = f", {count(rows['reused'])} answers reused" if rows.get("reused") else ""
     done = f"{count(rows['scored'])}{of} products scored with {result.version}{again}"
     decided = ", ".join(f"{count(rows[name])} {name}" for name in ("accepted", "review", "pending") if rows.get(name))
-    return "\n".join([f"{result.catalog}: {done} (run {result.run_id})", *([f"now: {decided}"] if decided else [])])
+    told = [f"note: {sentence}" for sentence in result.notes]
+    now = [f"now: {decided}"] if decided else []
+    return "\n".join([f"{result.catalog}: {done} (run {result.run_id})", *now, *told])
 
 
 def maintained(result: MaintainResult) -> str:
@@ -173,6 +175,7 @@ def ran(result: RunResult) -> str:
     if is_nothing_new(rows):
         lines.append(nothing_new(rows))
     lines.append(f"  model      {_model(result.model)}")
+    lines += [f"note: {sentence}" for sentence in result.notes]
     lines += _watched(result.drift, result)
     if result.baselines:
         lines.append(scores(str(result.model.get("version")), result.model, result.baselines))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from catalogs import registry
@@ -86,6 +86,7 @@ class ScoreResult(AsDict):
     Attributes:
         rows: scored, reused (answered before), and accepted, review and pending of all current products.
         history_only: whether its answers stand in predictions_history alone, as the model is not champion.
+        notes: what is to be known of the model, in words.
     """
 
     catalog: str
@@ -93,13 +94,14 @@ class ScoreResult(AsDict):
     version: str
     rows: dict[str, int]
     history_only: bool = False
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, run: Run, plan: Plan) -> Self:
         """From what the steps found."""
         now = places(run)
         whole = {name: now[name] for name in ("current", "accepted", "review", "pending")}
-        return cls(run.catalog, run.run_id, plan.model.version, plan.counts | whole, not plan.replaces)
+        return cls(run.catalog, run.run_id, plan.model.version, plan.counts | whole, not plan.replaces, plan.notes)
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ class RunResult(AsDict):
         reports: paths of the pages by kind.
         baselines: metrics that are easy to reach, on the same hold-out.
         findings: as in TrainResult; empty where this run did not train.
+        notes: as in ScoreResult.
         acceptance: labels, how many of them may be accepted unseen, and what the commonest of the others lacks.
     """
 
@@ -163,6 +166,7 @@ class RunResult(AsDict):
     reports: dict[str, str]
     baselines: dict[str, dict[str, Any]]
     findings: list[str]
+    notes: list[str]
     acceptance: dict[str, Any]
 
     @classmethod
@@ -199,5 +203,6 @@ class RunResult(AsDict):
             reports={**ingested.reports, **(trained.reports if trained else {}), **watched.reports},
             baselines=metrics.get("baselines", {}),
             findings=trained.findings if trained else [],
+            notes=scored.notes,
             acceptance=acceptance(run, scored.version),
         )

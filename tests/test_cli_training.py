@@ -159,6 +159,17 @@ def test_the_check_of_a_file_says_how_each_field_is_read(shelf: Path, aisle: Any
     assert "title (text); shop (keyword, of url, host, weight 0.5); maker (keyword)\n" in out
 
 
+def test_a_model_that_learnt_a_field_as_it_was_read_then_says_so(shelf: Path, aisle: Any) -> None:
+    rows = written(shelf, ["boot", "lamp"] * 40)
+    assert "note:" not in aisle("run", "shelf", rows)[1]
+    changed = TOML.replace('{name = "room", kind = "keyword"}', '{name = "room", kind = "keyword", host = true}')
+    (shelf / "own" / "shelf.toml").write_text(changed)
+    _, out, _ = aisle("run", "shelf", rows)
+    assert "note: v1 learnt room as the catalogue's file had it read then" in out
+    aisle("train", "shelf", "--promote")
+    assert "note:" not in aisle("score", "shelf")[1]
+
+
 @pytest.mark.parametrize(
     ("recipe", "said"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -73,6 +73,7 @@ class Plan:
         reused: rows that it answered for before.
         window: only what was stored then, current or not; None: all that is current.
         replaces: whether its answers become current ones, or are kept in the history alone.
+        notes: what is to be told of the model.
     """
 
     model: ModelRecord
@@ -81,6 +82,7 @@ class Plan:
     reused: int
     window: Window | None = None
     replaces: bool = True
+    notes: list[str] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
