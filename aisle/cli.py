@@ -1,7 +1,7 @@
 """The command `aisle`: all of its commands, and how each of them ends.
 
-Exit codes: 0 done, 1 a named or unexpected error, 2 wrong options, 3 drift or refusal under --exit-code, 130
-interrupted, 141 the reader of stdout has left.
+Exit codes: 0 done, 1 a named or unexpected error, 2 wrong options, 3 drift, refusal or nothing but rejects under
+--exit-code, 130 interrupted, 141 the reader of stdout has left.
 """
 
 from __future__ import annotations

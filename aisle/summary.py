@@ -51,6 +51,11 @@ def caught_up(result: CatchUpResult) -> str:
     return "\n".join(lines)
 
 
+def measured(holdout_rows: int) -> str:
+    """On what a model's metrics were measured; a prototype learns from every labelled row, and has no hold-out."""
+    return "hold-out" if holdout_rows else "out of fold"
+
+
 def trained(result: TrainResult) -> str:
     """Version, gate, hold-out scores beside the baselines."""
     verdict = "is champion" if result.promoted else "was not promoted"
@@ -66,9 +71,7 @@ def trained(result: TrainResult) -> str:
         )
     )
     lines += [f"note: {sentence}" for sentence in result.unread]
-    # A prototype learns from every labelled row.
-    measured = "hold-out" if result.holdout_rows else "out of fold"
-    lines.append(scores(result.version, result.metrics, result.baselines, measured))
+    lines.append(scores(result.version, result.metrics, result.baselines, measured(result.holdout_rows)))
     lines += findings(result)
     if result.promoted:
         lines.append(f"next: aisle score {result.catalog}, so that its answers stand in the predictions")
@@ -87,6 +90,10 @@ def gate(result: TrainResult) -> list[str]:
 
 def scored(result: ScoreResult) -> str:
     """How many products were scored, and how many answers were reused."""
+    return "\n".join([_scored(result), *(f"note: {sentence}" for sentence in result.notes)])
+
+
+def _scored(result: ScoreResult) -> str:
     rows = result.rows
     if result.history_only:
         if not rows["scored"] and not rows["reused"]:
@@ -102,9 +109,7 @@ def scored(result: ScoreResult) -> str:
     again = f", {count(rows['reused'])} answers reused" if rows.get("reused") else ""
     done = f"{count(rows['scored'])}{of} products scored with {result.version}{again}"
     decided = ", ".join(f"{count(rows[name])} {name}" for name in ("accepted", "review", "pending") if rows.get(name))
-    told = [f"note: {sentence}" for sentence in result.notes]
-    now = [f"now: {decided}"] if decided else []
-    return "\n".join([f"{result.catalog}: {done} (run {result.run_id})", *now, *told])
+    return "\n".join([f"{result.catalog}: {done} (run {result.run_id})", *([f"now: {decided}"] if decided else [])])
 
 
 def maintained(result: MaintainResult) -> str:
@@ -248,12 +253,12 @@ def nothing_new(rows: Mapping[str, int], what: str = "re-scored") -> str:
 
 
 def scores(
-    name: str, metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]], measured: str = "hold-out"
+    name: str, metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]], where: str = "hold-out"
 ) -> str:
     """Accuracy and macro F1 of a model on the hold-out, or whatever was measured on, beside its baselines."""
     rows = [(name, metrics), *((baseline.replace("_", " "), found) for baseline, found in baselines.items())]
     shown = [[who, score(found.get("accuracy")), score(found.get("macro_f1"))] for who, found in rows]
-    return table([measured, "accuracy", "macro F1"], shown)
+    return table([where, "accuracy", "macro F1"], shown)
 
 
 def evaluated(result: Mapping[str, Any]) -> str:

@@ -130,7 +130,7 @@ def trials_of(
     several = "model.solver" in space  # otherwise everything in the space is read
     found: dict[str, dict[str, Any]] = {}
     for point in points(space, None if several else most, seed):
-        tried = read_of(point, resolve(spec, name, {**fixed, **point}), rows)
+        tried = _settled(point, resolve(spec, name, {**fixed, **point}), rows)
         found.setdefault(str(tried), tried)
     chosen = list(found.values())
     count = len(chosen) if several else math.prod(map(len, space.values()))
@@ -138,14 +138,23 @@ def trials_of(
         places = np.random.default_rng(seed).choice(len(chosen), most, replace=False)
         chosen = [chosen[place] for place in sorted(places)]
     own = resolve(spec, name, fixed)
-    standing = read_of({key: own.settings[key] for key in sorted(space)}, own, rows)
-    if several:
-        standing["model.solver"] = solver_of(own.params.model, rows)
-    added = standing not in chosen and not own.is_prototype
-    chosen = [standing, *chosen] if added else chosen
+    standing = _settled({key: own.settings[key] for key in sorted(space)}, own, rows)
+    if not own.is_prototype:  # first, so that of equals it wins
+        chosen = [standing, *(tried for tried in chosen if tried != standing)]
     place = chosen.index(standing) if standing in chosen else None
+    inside = sum(_is_in(space, tried) for tried in chosen)
     recipes = [(resolve(spec, name, {**fixed, **tried}), tried) for tried in chosen]
-    return Chosen(recipes, count, len(chosen) - added, place)
+    return Chosen(recipes, count, inside, place)
+
+
+def _settled(point: Mapping[str, Any], recipe: Recipe, rows: int) -> dict[str, Any]:
+    """What of a point is read for so many rows, with the solver that `auto` is."""
+    tried = read_of(point, recipe, rows)
+    return tried | {"model.solver": solver_of(recipe.params.model, rows)} if "model.solver" in tried else tried
+
+
+def _is_in(space: Space, tried: Mapping[str, Any]) -> bool:
+    return all(value in space[key] or (key == "model.solver" and "auto" in space[key]) for key, value in tried.items())
 
 
 def not_read(recipes: Sequence[Recipe], given: Collection[str], rows: int) -> list[str]:

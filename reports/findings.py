@@ -16,6 +16,8 @@ __all__ = ["Findings", "for_machines", "sentences", "study_sentences"]
 
 # An interval that reaches so far above zero leaves open whether there is a gain worth having.
 _WORTH_HAVING = 0.02
+# Less more accuracy than this is no reason to look at a baseline.
+_SEEN = 0.001
 _NAMED = 5
 KEPT_ISSUES = 200
 """Suspected labels kept in evaluation.json; the CSV has them all."""
@@ -145,11 +147,12 @@ def _ablation_in_words(study: Study) -> str:
 def _beaten(found: Findings) -> Iterator[str]:
     for name, metrics in found.baselines.items():
         theirs = metrics.get("accuracy")
-        if theirs is not None and found.accuracy is not None and theirs > found.accuracy:
-            yield (
-                f"The baseline {name.replace('_', ' ')} is right on more of the held-out products than the model: "
-                f"{page.share(theirs)} against {page.share(found.accuracy)}. See whether another recipe suits better."
-            )
+        if theirs is None or found.accuracy is None or theirs < found.accuracy + _SEEN:
+            continue
+        yield (
+            f"The baseline {name.replace('_', ' ')} is right on more of the held-out products than the model: "
+            f"{page.share(theirs)} against {page.share(found.accuracy)}. See whether another recipe suits better."
+        )
 
 
 def _accepted(found: Findings) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 
 from catalogs.sources import SourceFile
 from core.orchestration import step
@@ -12,17 +11,28 @@ from tasks.find_source import FileJob
 _CHUNK = 1 << 20
 
 
-@step("digest source")
+@step("digest source", retries=2)
 def digest_source(files: list[FileJob]) -> str:
-    """The sha256 of a source's files. It takes a second a gigabyte, and nobody waits for it: a flow runs it beside."""
-    return digest_of(job.file for job in files)
+    """Hex sha256 of what a source's files had when they were found, in their order; of one, what `sha256sum` says.
 
-
-def digest_of(files: Iterable[SourceFile]) -> str:
-    """Hex sha256 of the content of files in their order; of one file, what `sha256sum` says of it."""
+    Reading sees all of that: what is appended meanwhile makes it another file. Nobody has to wait for the digest: a flow
+    makes it beside reading.
+    """
     digest = hashlib.sha256()
-    for file in files:
-        with file.path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+    for job in files:
+        _add(digest, job.file, job.bytes)
     return digest.hexdigest()
+
+
+def digest_of(file: SourceFile) -> str:
+    """`digest_source` of one file as it is now."""
+    digest = hashlib.sha256()
+    _add(digest, file, file.path.stat().st_size)
+    return digest.hexdigest()
+
+
+def _add(digest: hashlib._Hash, file: SourceFile, left: int) -> None:
+    with file.path.open("rb") as stream:
+        while chunk := stream.read(min(_CHUNK, left)):
+            digest.update(chunk)
+            left -= len(chunk)

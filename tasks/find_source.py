@@ -22,6 +22,8 @@ class FileJob:
     catalog: str
     staging: str
     need_label: bool
+    bytes: int = 0
+    """What it has now: what is appended while it is read is no part of what was found."""
     known: KnownLines | None = None
 
 
@@ -38,7 +40,8 @@ def find_source(run_id: str) -> list[FileJob]:
     # Workers may be started in another folder.
     files = [replace(file, path=file.path.absolute()) for file in files]
     known = known_lines(run, spec)
+    staging, sizes = str(run.staging / "rows"), [file.path.stat().st_size for file in files]
     return [
-        FileJob(i, file, run.catalog, str(run.staging / "rows"), need_label, replace(known, first=i == 0))
-        for i, file in enumerate(files)
+        FileJob(i, file, run.catalog, staging, need_label, bytes_, replace(known, first=i == 0))
+        for i, (file, bytes_) in enumerate(zip(files, sizes, strict=True))
     ]

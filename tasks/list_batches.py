@@ -46,7 +46,7 @@ def list_batches(catalog: str, source: list[str]) -> Batches:
     files = resolve(source, registry.load(catalog), Path())
     done: dict[str, str] = {}
     for file in files:
-        this = (file.path.name, digest_of([file]))
+        this = (file.path.name, digest_of(file))
         run = next((run for *known, run in read if tuple(known) == this), None)
         if run is None:
             break

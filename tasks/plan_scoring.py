@@ -42,7 +42,7 @@ def _read_otherwise(record: ModelRecord, spec: CatalogSpec) -> list[str]:
     """A sentence on fields that the catalogue's file had read in another way when the model was trained."""
     try:
         then = CatalogSpec.model_validate(manifest(record.folder)["catalog"])
-    except ArtifactDamaged:  # scoring says so, if there is anything to score
+    except (ArtifactDamaged, KeyError, TypeError, ValueError):  # loading says so, if there is anything to score
         return []
     known = {field.name: _manner(field) for field in then.fields}
     changed = [field.name for field in spec.fields if known.get(field.name, _manner(field)) != _manner(field)]

@@ -83,6 +83,9 @@ def test_scoring_a_file_of_which_every_row_is_rejected_names_the_reason(shelf: P
     assert aisle("run", "shelf", written(shelf, ["bot"] * 8), "--exit-code")[0] == 3
     assert aisle("ingest", "shelf", written(shelf, ["bot"] * 7), "--in-order", "--exit-code")[0] == 3
     assert aisle("ingest", "shelf", written(shelf, ["boot", *["bot"] * 7]), "--exit-code")[0] == 0
+    good = Path(written(shelf, ["boot"] * 3)).rename(shelf / "a.jsonl")
+    bad = written(shelf, ["bot"] * 3)
+    assert aisle("ingest", "shelf", str(good), bad, "--in-order", "--exit-code")[0] == 3
 
 
 def test_a_parameter_that_changes_nothing_is_told(shelf: Path, aisle: Any) -> None:
@@ -166,6 +169,7 @@ def test_a_model_that_learnt_a_field_as_it_was_read_then_says_so(shelf: Path, ai
     (shelf / "own" / "shelf.toml").write_text(changed)
     _, out, _ = aisle("run", "shelf", rows)
     assert "note: v1 learnt room as the catalogue's file had it read then" in out
+    assert "note: v1 learnt room" in aisle("score", "shelf")[1]  # where there is nothing to score, too
     aisle("train", "shelf", "--promote")
     assert "note:" not in aisle("score", "shelf")[1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import polars as pl
 import pytest
 
 from catalogs import demo, registry
+from catalogs.sources import SourceFile
 from classifier.artifact import load, manifest
 from classifier.recipes import resolve
 from core.errors import (
@@ -33,6 +35,8 @@ from flows.nightly import nightly
 from flows.score import score
 from flows.train import train
 from flows.tune import tune
+from tasks.digest_source import digest_source
+from tasks.find_source import FileJob
 from tasks.split_rows import Split
 from tests.conftest import NIGHT_ROWS, PROJECT, Night
 from tests.products import shop
@@ -132,6 +136,19 @@ def test_one_class_is_found_before_any_work_is_done(home: Path, tmp_path: Path) 
         split_rows(run.run_id, None, None)
     with pytest.raises(OneClass):  # not one failed trial after the other
         tune.fn("demo")
+
+
+def test_a_source_is_known_by_what_its_files_had_when_they_were_found(tmp_path: Path) -> None:
+    files = [SourceFile(tmp_path / name, name, "jsonl") for name in ("a", "b")]
+    jobs = [FileJob(number, file, "demo", "", True, bytes=3) for number, file in enumerate(files)]
+    for file in files:
+        file.path.write_bytes(b"old")
+    assert digest_source.fn(jobs) == hashlib.sha256(b"oldold").hexdigest()
+    files[1].path.write_bytes(b"old, and what came while it was read")
+    assert digest_source.fn(jobs) == hashlib.sha256(b"oldold").hexdigest()
+    files[0].path.unlink()
+    with pytest.raises(FileNotFoundError):
+        digest_source.fn(jobs)
 
 
 def test_a_label_alone_changes_the_digest_of_what_is_trained_on() -> None:

@@ -107,8 +107,8 @@ def test_a_prototype_is_searched_with_the_published_folds_unless_others_are_aske
 def test_what_is_found_is_told_beside_the_recipe_as_it_stands(home: Path, day: str) -> None:
     ingest.fn("demo", [day])
     found = tune.fn("demo", recipe="linear-fast", overrides={"model.epochs": "5", "model.C": "0.3"}, trials=1)
-    assert (found.tried, found.points, len(found.trials)) == (1, 4, 2)
-    assert "(1 of 4 points of its space)" in tuned(found)
+    assert (found.tried, found.points, len(found.trials)) == (2, 4, 2)
+    assert "(2 of 4 points of its space)" in tuned(found)
     standing, other = sorted(found.trials, key=lambda trial: trial["trial"])
     assert found.standing == standing
     assert standing["tried"] == {key: standing["params"][key] for key in found.space}

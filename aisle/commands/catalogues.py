@@ -62,9 +62,11 @@ def check(
 def _manner(field: FieldSpec) -> str:
     """How a field is read, as far as its file says."""
     column = [f"of {field.column}"] if field.column != field.name else []
-    marks = [name for name in ("html", "host", "optional") if getattr(field, name)]
+    needed = [] if field.optional is None else ["optional" if field.optional else "required"]
+    marks = [*(name for name in ("html", "host") if getattr(field, name)), *needed]
+    bins = [f"{field.bins} bins"] if field.kind == "number" else []
     weight = [f"weight {field.weight:g}"] if field.weight != 1 else []
-    return ", ".join([field.kind, *column, *marks, *weight])
+    return ", ".join([field.kind, *column, *marks, *bins, *weight])
 
 
 def _check_recipes(spec: CatalogSpec) -> None:

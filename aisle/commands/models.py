@@ -11,6 +11,7 @@ import typer
 from aisle.commands.catalogues import require
 from aisle.options import Catalog, Json, MaybeCatalog, Why
 from aisle.render import as_json, count, emit, table
+from aisle.summary import measured
 
 Event = Literal["promoted", "rejected", "rolled_back"]
 _COMMAND: dict[Event, str] = {"promoted": "promote", "rejected": "reject", "rolled_back": "rollback"}
@@ -141,7 +142,7 @@ def _models(catalog: str | None) -> list[dict[str, Any]]:
     return [
         row
         | {key: json.loads(row[key] or "{}") for key in ("params", "metrics")}
-        | {"measured": "hold-out" if row["holdout_rows"] else "out of fold"}
+        | {"measured": measured(row["holdout_rows"])}
         for row in rows
     ]
 

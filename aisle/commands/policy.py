@@ -60,15 +60,12 @@ def _change(catalog: str, target: float | None, review_all: bool | None) -> None
     from catalogs.registry import load
     from classifier import artifact
     from classifier.model import refit_thresholds
-    from core.errors import NoChampion
     from warehouse.policy import set_policy, switch
-    from warehouse.registry import champion
+    from warehouse.registry import need_champion
     from warehouse.runs import open_run
 
     with open_run(catalog, "policy") as run:
-        record = champion(run)
-        if record is None:
-            raise NoChampion(f"there is no model of catalogue {catalog} yet", hint=f"train one: aisle train {catalog}")
+        record = need_champion(run)
         if target is not None:
             in_force = run.read("policy").filter(model_version=record.version)
             is_off = bool(in_force["review_all"].any()) if review_all is None else review_all

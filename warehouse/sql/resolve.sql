@@ -14,8 +14,8 @@ SELECT product_id, max(n) AS n
 FROM (SELECT product_id, n FROM staged UNION ALL SELECT product_id, n FROM met)
 GROUP BY product_id;
 
-CREATE TEMP TABLE won AS         -- of hashes 64 bits: a join holds them for all rows, and compares one with one
-SELECT n, product_id, hash(row_hash) AS row_key, hash(feature_hash) AS feature_key
+CREATE TEMP TABLE won AS         -- of hashes 128 bits: a join holds them for all rows
+SELECT n, product_id, md5_number(row_hash) AS row_key, md5_number(feature_hash) AS feature_key
 FROM staged
 SEMI JOIN winners USING (n);
 
@@ -28,7 +28,7 @@ SELECT
     state.feature_key = won.feature_key AS same_features
 FROM won
 LEFT JOIN (
-    SELECT product_id, first_seq, hash(row_hash) AS row_key, hash(feature_hash) AS feature_key
+    SELECT product_id, first_seq, md5_number(row_hash) AS row_key, md5_number(feature_hash) AS feature_key
     FROM state
 ) AS state ON state.product_id = won.product_id
 WHERE state.row_key IS DISTINCT FROM won.row_key;
