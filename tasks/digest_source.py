@@ -15,8 +15,8 @@ _CHUNK = 1 << 20
 def digest_source(files: list[FileJob]) -> str:
     """Hex sha256 of what a source's files had when they were found, in their order; of one, what `sha256sum` says.
 
-    Reading sees all of that: what is appended meanwhile makes it another file. Nobody has to wait for the digest: a flow
-    makes it beside reading.
+    Reading sees all of that: what is appended meanwhile makes it another file. A flow makes the digest beside
+    reading, so nobody waits for it.
     """
     digest = hashlib.sha256()
     for job in files:
