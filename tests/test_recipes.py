@@ -153,18 +153,25 @@ def test_points_that_differ_in_nothing_that_is_read_are_tried_once() -> None:
     both = RecipeSpec(name="linear", space={"model": {"solver": ["svc", "adagrad"], "C": [1, 2], "rate": [0.1, 0.2]}})
     spec = DEMO.model_copy(update={"recipe": both})
     space = space_of(spec, None, {}, 1_000)
-    tried = [point for _, point in trials_of(spec, None, {}, space, None, 0, 1_000)]
-    assert len(tried) == 4
+    whole = trials_of(spec, None, {}, space, None, 0, 1_000)
+    tried = [point for _, point in whole.trials]
+    assert len(tried) == whole.tried == whole.points == 4
+    # The recipe as it stands is one of them: auto is svc for so few rows.
+    assert whole.standing == 0
+    assert tried[0] == {"model.solver": "svc", "model.C": 1}
     assert {frozenset(point.items()) for point in tried} == {
         frozenset({("model.solver", solver), (key, value)})
         for solver, key, values in (("svc", "model.C", (1, 2)), ("adagrad", "model.rate", (0.1, 0.2)))
         for value in values
     }
-    for recipe, point in trials_of(spec, None, {}, space, None, 0, 1_000):
+    for recipe, point in whole.trials:
         if point["model.solver"] == "svc":
             assert recipe.params.model.rate == resolve(DEMO).params.model.rate  # not that of a point that was dropped
     for most in (1, 2, 3, 4):
-        assert len(trials_of(spec, None, {}, space, most, 0, 1_000)) == most
+        few = trials_of(spec, None, {}, space, most, 0, 1_000)
+        assert most <= few.tried == len(few.trials) <= min(most + 1, 4)
+    auto = trials_of(spec, None, {}, {"model.solver": ["auto", "svc"], "model.C": [1]}, None, 0, 1_000)
+    assert [point for _, point in auto.trials] == [{"model.solver": "svc", "model.C": 1}]
 
 
 @pytest.mark.parametrize(
