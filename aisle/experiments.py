@@ -37,10 +37,14 @@ def tuned(result: TuneResult) -> str:
     lines += [f"failed: {_varied(one['tried'])}: {one['error']}: {one['message']}" for one in result.failed]
     best, standing = result.best, result.standing
     lines += ["", f"best: {_varied(best['tried'])}, accuracy {_SCORE.format(best['accuracy'])} (mean of the folds)"]
+    held = " with what was held" if result.fixed else ""
     if best == standing:
-        return "\n".join([*lines, "that is the recipe as it stands: there is nothing to change"])
-    if standing is not None:
-        lines.append(f"as it stands: {_varied(standing['tried'])}, accuracy {_SCORE.format(standing['accuracy'])}")
+        lines.append(f"that is the recipe as it stands{held}")
+        if not result.fixed:
+            return "\n".join([*lines, "there is nothing to change"])
+    elif standing is not None:
+        own = f"{_varied(standing['tried'])}, accuracy {_SCORE.format(standing['accuracy'])}"
+        lines.append(f"as it stands{held}: {own}")
     how = use(result)
     return "\n".join([*lines, "", "to try it:", f"  {how['command']}", "", "to keep it, in the TOML:", how["toml"]])
 

@@ -124,11 +124,10 @@ def _library() -> Any:
 
 
 def prefetch(array: NDArray[Any], place: int) -> None:
-    """Have memory bring an entry, counted in C order, that is soon to be read; for compiled functions alone.
+    """In compiled functions, have memory bring an entry, counted in C order, that is soon to be read. Else nothing.
 
     What they look up lies anywhere in tables that no cache holds whole: they would mostly wait for it.
     """
-    raise NotImplementedError("only compiled functions can ask memory ahead")
 
 
 @lru_cache

@@ -102,8 +102,8 @@ class TuneResult(AsDict):
             by_fold, fit_s.
         failed: the trials that did not finish: trial, tried, and the error as error, message, where, hint.
         best: the first of the trials.
-        standing: that of the recipe as it stands, which is tried beside the space; none for a prototype whose published
-            search lacks it, and where it failed.
+        standing: that of the recipe as it stands, but for what the caller held; it is tried beside the space. None for
+            a prototype whose published search lacks it, and where it failed.
         unread: sentences on held parameters that no trial reads.
     """
 

@@ -40,8 +40,8 @@ class Search:
         data_digest: sha256 of them.
         folds: parts that they are cut into.
         points: points of the space, of which `tried` are among the trials.
-        trials: in the order of the grid, the recipe as it stands before it where the grid lacks it.
-        standing: number of the trial that is the recipe as it stands.
+        trials: the recipe as it stands, and then the grid in its order; of a prototype the grid alone.
+        standing: number of the trial that is the recipe as it stands, with what the caller holds; None: none is.
         unread: sentences on held parameters that no trial reads.
     """
 

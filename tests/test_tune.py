@@ -113,10 +113,16 @@ def test_what_is_found_is_told_beside_the_recipe_as_it_stands(home: Path, day: s
     assert found.standing == standing
     assert standing["tried"] == {key: standing["params"][key] for key in found.space}
     accuracy = f"accuracy {standing['accuracy']:.5f}"
-    assert f"as it stands: words.min_rows 2, words.ngrams 2, {accuracy}" in tuned(replace(found, best=other))
-    unchanged = tuned(replace(found, best=standing))
-    assert "there is nothing to change" in unchanged
+    own = f"words.min_rows 2, words.ngrams 2, {accuracy}"
+    assert f"as it stands with what was held: {own}" in tuned(replace(found, best=other))
+    assert f"as it stands: {own}" in tuned(replace(found, best=other, fixed={}))
+    unchanged = tuned(replace(found, best=standing, fixed={}))
+    assert "that is the recipe as it stands\nthere is nothing to change" in unchanged
     assert "to try it" not in unchanged
+    # What was held is not in the TOML.
+    held = tuned(replace(found, best=standing))
+    assert "nothing to change" not in held
+    assert "--set model.epochs=5" in held or "--set model.C=0.3" in held
 
 
 def test_a_trial_that_fails_costs_the_search_no_other(
