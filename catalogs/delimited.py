@@ -27,9 +27,9 @@ from catalogs.batches import (
     refuse_missing,
     required_columns,
 )
+from catalogs.control import CONTROL
 from catalogs.lines import Block, blocks, decode_lines
 from catalogs.product import RAW, SOURCE_ROW
-from catalogs.records import CONTROL
 from catalogs.values import as_texts
 from core.errors import SourceEmpty, SourceEncoding, SourceFormat
 from core.settings import get_settings

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from catalogs.control import without_control
 from catalogs.digests import with_digests, with_product_id
 from catalogs.hosts import host
 from catalogs.jsonl import as_declared, frame_of_records
 from catalogs.numbers import numbers
 from catalogs.product import DIGESTS, KNOWN_PATH, PRODUCT_ID, RAW, SOURCE_FILE, SOURCE_ROW, schema
-from catalogs.records import CONTROL, product_of
+from catalogs.records import product_of
 from catalogs.values import as_text
 
 if TYPE_CHECKING:
@@ -122,17 +123,27 @@ def _text(column: str, spec: CatalogSpec) -> pl.Expr:
 def _clean(text: pl.Expr, *, escaped: bool) -> pl.Expr:
     if escaped:
         text = text.map_batches(_unescaped, return_dtype=pl.String)
-    return text.str.replace_all(CONTROL, " ")
+    return text.map_batches(without_control, return_dtype=pl.String)
 
 
 def _trimmed(text: pl.Expr, *, escaped: bool = False) -> pl.Expr:
     return _clean(text, escaped=escaped).str.strip_chars()
 
 
-def _trimmed_entries(entries: pl.Expr, *, escaped: bool = False) -> pl.Expr:
+def _trimmed_entries(lists: pl.Expr, *, escaped: bool = False) -> pl.Expr:
     """A list of trimmed texts without the empty ones."""
-    trimmed = entries.list.eval(_trimmed(pl.element(), escaped=escaped))
-    return trimmed.list.eval(pl.element().filter(pl.element() != ""))
+    return lists.map_batches(lambda lists: _own_entries(lists, escaped=escaped), return_dtype=pl.List(pl.String))
+
+
+def _own_entries(lists: pl.Series, *, escaped: bool) -> pl.Series:
+    entry, row = pl.col("entry"), pl.int_range(len(lists), eager=True).alias("row")
+    given = pl.DataFrame([row, lists.alias("entry")]).explode("entry", empty_as_null=False, keep_nulls=False)
+    trimmed = given.with_columns(_trimmed(entry, escaped=escaped))
+    if trimmed["entry"].equals(given["entry"]) and (trimmed["entry"] != "").all(ignore_nulls=False):
+        return lists  # nearly always, and lists take long to make
+    some = trimmed.filter(entry != "").group_by("row").agg("entry")
+    rows = pl.DataFrame([row, lists.alias("list")]).join(some, on="row", how="left", maintain_order="left")
+    return rows.select(pl.when(pl.col("list").is_not_null()).then(entry.fill_null(pl.lit([])))).to_series()
 
 
 def _cleaned(field: FieldSpec, spec: CatalogSpec) -> pl.Expr:

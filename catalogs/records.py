@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from catalogs.control import CONTROL, has_control
 from catalogs.digests import add_digests, add_product_id
 from catalogs.hosts import hosts
 from catalogs.numbers import number
@@ -21,16 +22,11 @@ from catalogs.values import as_texts, encodable
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec, FieldSpec
 
-__all__ = ["CONTROL", "asked_of", "product_of"]
+__all__ = ["asked_of", "product_of"]
 
 _TEXT_ALONE = frozenset({str})
 
-# C0 and C1 control characters but tab, line feed and carriage return.
-CONTROL = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]"
 _CONTROL = re.compile(CONTROL)
-# The same in UTF-8: bytes that are one, and pairs of them.
-_CONTROL_BYTES = bytes(byte for byte in range(0x80) if _CONTROL.match(chr(byte)))
-_C1_BYTES = re.compile(b"\xc2[\x80-\x9f]")
 
 
 def product_of(record: Mapping[str, Any], spec: CatalogSpec, *, digests: bool = True) -> dict[str, Any]:
@@ -158,7 +154,7 @@ def _is_clean(text: str) -> bool:
         data = text.encode()
     except UnicodeEncodeError:
         return False
-    return len(data.translate(None, _CONTROL_BYTES)) == len(data) and not _C1_BYTES.search(data)
+    return not has_control(data)
 
 
 def _clean(text: str | None, *, escaped: bool) -> str | None:

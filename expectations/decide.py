@@ -41,6 +41,7 @@ class Decided:
         warnings: rows that broke a `warn` rule, by rule name; only rules that were broken.
         failed: rows that broke a rule of either severity, by rule name; every rule.
         warned: source_row of the rows that broke a `warn` rule.
+        broken: as `failures`, of every row.
     """
 
     good: pl.DataFrame
@@ -48,6 +49,7 @@ class Decided:
     warnings: dict[str, int]
     failed: dict[str, int]
     warned: pl.Series
+    broken: pl.DataFrame
 
 
 def decide(frame: pl.DataFrame, spec: CatalogSpec, rules: Sequence[Rule] | None = None) -> Decided:
@@ -72,7 +74,7 @@ def decide(frame: pl.DataFrame, spec: CatalogSpec, rules: Sequence[Rule] | None 
     warned = frame[SOURCE_ROW].clear()
     if warnings:
         warned = frame[SOURCE_ROW].filter(broken.select(pl.any_horizontal(*warnings)).to_series())
-    return Decided(good, rejects, warnings, failed, warned)
+    return Decided(good, rejects, warnings, failed, warned, broken)
 
 
 def failures(frame: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:

@@ -17,10 +17,14 @@ from expectations.rules import Rule, compile  # noqa: A004 - the field's word
 if TYPE_CHECKING:
     from catalogs.spec import CatalogSpec
 
-__all__ = ["MOST_ROWS", "Sample", "asked"]
+__all__ = ["MOST_ROWS", "SAMPLE_ROWS", "Sample", "asked"]
 
 MOST_ROWS = 200_000
-"""Great Expectations takes about a second for this many rows, and seconds more for each million."""
+"""Up to so many rows Great Expectations looks at all of them."""
+
+SAMPLE_ROWS = 50_000
+"""Of more rows it looks at so many. Polars has decided all; a kind of row on which the two disagree is among these, if
+it is one row in 10,000, in 99 of 100 runs."""
 
 SLACK = 1.5
 """So many times the rows that are to stay are held before the others go: choosing costs as much for one as for many."""
@@ -45,13 +49,13 @@ def asked(rules: Sequence[Rule]) -> list[tuple[str, Rule, Check]]:
 class Sample:
     """A uniform sample of all rows added, the same for a seed however the rows were cut into batches.
 
-    Every row draws a number, and the `most_rows` smallest stay: memory is bounded by SLACK times them and one batch.
+    Every row draws a number, and the rows with the smallest stay: memory is bounded by SLACK times those and a batch.
     Only the values that rules ask about are kept, beside what the Polars expressions decided about the row.
 
     Args:
         spec: the catalogue.
         seed: of the draw.
-        most_rows: rows kept at most.
+        most_rows: rows up to which all are kept; of more, as many or SAMPLE_ROWS, whichever is less.
         rules: the catalogue's compiled rules, for callers that have them already.
 
     Attributes:
@@ -80,26 +84,33 @@ class Sample:
         """Whether rows were left out."""
         return self.seen > self.most_rows
 
-    def add(self, frame: pl.DataFrame) -> None:
-        """Take the rows of a canonical frame into account, good and bad."""
+    def add(self, frame: pl.DataFrame, broken: pl.DataFrame | None = None) -> None:
+        """Take the rows of a canonical frame into account, good and bad.
+
+        Args:
+            frame: the rows.
+            broken: what Polars decided about them (`failures`), for callers that have asked.
+        """
+        broken = failures(frame, self.rules) if broken is None else broken
         drawn = self._random.random(frame.height)
         rows = pl.Series(ROW, np.arange(self.seen, self.seen + frame.height), dtype=pl.Int64)
         self.seen += frame.height
         if self._bar < np.inf:
             # Most rows of a long run cannot get in any more: don't even look at their values.
             chosen = drawn < self._bar
-            frame, drawn, rows = frame.filter(pl.Series(chosen)), drawn[chosen], rows.filter(pl.Series(chosen))
+            drawn, mask = drawn[chosen], pl.Series(chosen)
+            frame, broken, rows = frame.filter(mask), broken.filter(mask), rows.filter(mask)
         part = pl.concat(
             [
                 rows.to_frame(),
                 frame.with_columns(pl.struct(self._values).alias("values")).select("values"),
-                failures(frame, self.rules).select(pl.struct(pl.all()).alias("broken")),
+                broken.select(pl.struct(pl.all()).alias("broken")),
             ],
             how="horizontal",
         )
         self.drawn = np.concatenate([self.drawn, drawn])
         self.held = [*self.held, _alone(part)]
-        if self.drawn.size > SLACK * self.most_rows:
+        if self.drawn.size > SLACK * self._most:
             self.trim()
 
     @classmethod
@@ -115,11 +126,15 @@ class Sample:
 
     def trim(self) -> None:
         """Keep the rows that drew the smallest numbers."""
-        if self.drawn.size > self.most_rows:
-            keep = np.sort(np.argpartition(self.drawn, self.most_rows - 1)[: self.most_rows])
+        if self.drawn.size > self._most:
+            keep = np.sort(np.argpartition(self.drawn, self._most - 1)[: self._most])
             self.drawn = self.drawn[keep]
             self.held = [_alone(pl.concat(self.held)[keep])]
             self._bar = self.drawn.max()
+
+    @property
+    def _most(self) -> int:
+        return min(self.most_rows, SAMPLE_ROWS) if self.sampled else self.most_rows
 
     @property
     def rows(self) -> pl.Series:

@@ -98,14 +98,14 @@ class SuiteResult:
 def run_suite(
     frame: pl.DataFrame, spec: CatalogSpec, folder: Path, seed: int, most_rows: int = MOST_ROWS
 ) -> SuiteResult:
-    """Run the suite of `spec` on the canonical `frame`, or on a seeded sample of `most_rows` of its rows.
+    """Run the suite of `spec` on the canonical `frame`, or where it has more than `most_rows` on a seeded sample.
 
     Args:
         frame: every row of the batch, good and bad.
         spec: the catalogue.
         folder: where the Data Docs go.
         seed: of the sample.
-        most_rows: rows looked at, at most.
+        most_rows: as of `Sample`.
     """
     sample = Sample(spec, seed, most_rows)
     sample.add(frame)

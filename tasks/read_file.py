@@ -68,8 +68,8 @@ def read_file(job: FileJob) -> FileRead:
     for batch, frame in ahead(_normalised(job, spec)):
         if not found.columns:
             found.columns = _profile(batch.frame.head(PROFILED_ROWS), spec)
-        decided = decide(frame, spec)
-        found.sample.add(frame)
+        decided = decide(frame, spec, found.sample.rules)
+        found.sample.add(frame, decided.broken)
         rejects = stage.rejects_of(job.file.name, batch.rejects, decided.rejects, frame)
         unread = unread_numbers(batch.frame, frame, spec)
         remembered = to_remember(batch.frame, spec, [decided.warned, *unread.values()])

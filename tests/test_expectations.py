@@ -16,6 +16,7 @@ from catalogs.normalise import normalise
 from catalogs.product import schema
 from catalogs.readers import read
 from catalogs.spec import CatalogSpec
+from expectations import sample as sampling
 from expectations.decide import decide, failures
 from expectations.rules import Rule, compile, counted  # noqa: A004
 from expectations.sample import Sample
@@ -340,6 +341,26 @@ def test_above_its_most_rows_the_suite_runs_on_a_stated_sample(tmp_path):
     broken = failures(frame, compile(SHOP))
     for one in result.results:
         assert set(one.rows) <= set(broken[one.name].arg_true())
+
+
+def test_up_to_its_most_rows_a_sample_is_all_and_of_more_it_is_smaller(monkeypatch):
+    monkeypatch.setattr(sampling, "SAMPLE_ROWS", 20)
+    frame = generated(130, seed=8)
+    broken = failures(frame, compile(SHOP))
+    sample, told = Sample(SHOP, 0, most_rows=100), Sample(SHOP, 0, most_rows=100)
+    for start, rows in ((0, 60), (60, 40), (100, 30)):
+        sample.add(frame.slice(start, rows))
+        told.add(frame.slice(start, rows), broken.slice(start, rows))
+        seen = start + rows
+        assert (len(sample.rows), sample.sampled) == ((seen, False) if seen <= 100 else (20, True))
+        assert sample.broken.equals(broken[sample.rows])
+        assert told.broken.equals(sample.broken)
+        assert told.values.equals(sample.values)
+    halves = [Sample(SHOP, 0, most_rows=100), Sample(SHOP, 1, most_rows=100)]
+    halves[0].add(frame.head(60))
+    halves[1].add(frame.tail(70))
+    assert [len(half.rows) for half in halves] == [60, 70]
+    assert len(Sample.merged(halves).rows) == 20
 
 
 def test_a_sample_depends_on_its_seed_and_not_on_how_rows_arrive():

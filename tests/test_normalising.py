@@ -13,6 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from catalogs import normalise as normalising
+from catalogs.control import CONTROL, has_control, without_control
+from catalogs.jsonl import as_declared
 from catalogs.normalise import normalise, normalise_records
 from catalogs.numbers import number, numbers
 from catalogs.product import FEATURE_HASH, ROW_HASH, TEXT_HASH, schema
@@ -210,6 +212,43 @@ def test_entities_are_unescaped_exactly_as_pythons_html_does(texts):
     series = pl.Series(texts, dtype=pl.String)
     assert normalising._unescaped(series).to_list() == [html.unescape(text) for text in texts]
     assert series.to_list() == texts, "the column that was given stays as it was"
+
+
+NEARLY_CONTROL = st.sampled_from(["\x00", "\x1f", "\t\r\n", "\x7f", "\x80", "\x85", "\x9f", "\xa0", "\xc2", "é", "~"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.none() | st.lists(NEARLY_CONTROL | st.text(max_size=3), max_size=4).map("".join), max_size=12))
+@example([])
+@example([None, None])
+@example(["", "\x01"])
+def test_control_characters_become_spaces_in_a_column_as_in_one_text(texts):
+    series = pl.Series(texts, dtype=pl.String)
+    expected = [None if text is None else re.sub(CONTROL, " ", text) for text in texts]
+    assert without_control(series).to_list() == expected
+    assert without_control(series[1:]).to_list() == expected[1:]
+    assert series.to_list() == texts, "the column that was given stays as it was"
+    for text, clean in zip(texts, expected, strict=True):
+        assert has_control((text or "").encode()) == (text != clean)
+
+
+LISTS = st.lists(
+    st.none() | st.lists(st.none() | st.sampled_from(["a", " b ", "", " ", "c\x00"]), max_size=4), max_size=8
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(LISTS)
+@example([["a", "b"], ["c"]])
+@example([["a", None], None, []])
+def test_entries_of_a_list_are_trimmed_and_none_is_left_empty(lists):
+    frame = pl.DataFrame({"related": pl.Series(lists, dtype=pl.List(pl.String))})
+    found = frame.select(normalising._trimmed_entries(pl.col("related"))).to_series()
+    clean = [None if row is None else [(entry or "").replace("\0", " ").strip() for entry in row] for row in lists]
+    assert found.to_list() == [None if row is None else [entry for entry in row if entry] for row in clean]
+    every = frame.select(pl.col("related").alias(column) for column in SHOP.source_columns)
+    told = [None if row is None else [entry for entry in row if entry is not None] for row in lists]
+    assert as_declared(every, SHOP)["related"].to_list() == told
 
 
 # --- labels -------------------------------------------------------------------------------------------------------

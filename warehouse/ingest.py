@@ -101,8 +101,11 @@ class Stage:
         """Rows that could not be read or that the rules refused, in the source's order, with the ids of `products`."""
         columns = ["source_file", "source_row", "raw", "reasons"]
         both = [unreadable.with_columns(pl.lit(file).alias("source_file")).select(columns), refused.select(columns)]
-        ids = products.select("source_row", "product_id")
-        return pl.concat(both).sort("source_row").join(ids, on="source_row", how="left", maintain_order="left")
+        rows = pl.concat(both).sort("source_row")
+        ids = products.select("source_row", "product_id").filter(
+            pl.col("source_row").is_in(rows["source_row"].implode())
+        )
+        return rows.join(ids, on="source_row", how="left", maintain_order="left")
 
 
 def staged_folder(run: Run) -> Path:
