@@ -253,7 +253,7 @@ def as_declared(frame: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
 
 
 def _without_nulls(lists: pl.Series) -> pl.Series:
-    # Nearly no list holds one, and making lists anew takes ten times as long as looking.
+    # Nearly no list holds one, and making lists anew takes far longer than looking.
     entries = lists.explode(empty_as_null=False, keep_nulls=False)
     return lists.list.drop_nulls() if entries.null_count() else lists
 
