@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := [name for name in asked.names if name not in BENCHMARKS]:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended from outside"))  # not without its child and files
+    if asked.temporary is not None:
+        asked.temporary.mkdir(parents=True, exist_ok=True)
     failed = []
     for name in asked.names or BENCHMARKS:
         machine = describe()

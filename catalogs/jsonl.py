@@ -240,7 +240,7 @@ def _is_ordinary(record: dict[str, Any], columns: list[str]) -> bool:
 
 
 def as_declared(frame: pl.DataFrame, spec: CatalogSpec) -> pl.DataFrame:
-    """Lists of texts become text where the spec asks for text; empty entries are left out of both."""
+    """Lists of texts become text where the spec asks for text, without their empty entries; lists lose their nulls."""
     lists = set(spec.list_columns)
     expressions = []
     for column in spec.source_columns:

@@ -29,6 +29,8 @@ __all__ = ["normalise", "normalise_records", "unread_numbers"]
 # Up to here one product after the other is quicker than a frame: the fixed price of Polars is that of 250 products.
 MOST_RECORDS_ONE_BY_ONE = 250
 
+_LISTS = pl.List(pl.String)
+
 _COMMON_ENTITIES = {"&amp;": "&", "&quot;": '"', "&#39;": "'", "&lt;": "<", "&gt;": ">", "&nbsp;": "\xa0"}
 
 
@@ -121,6 +123,7 @@ def _text(column: str, spec: CatalogSpec) -> pl.Expr:
 
 
 def _clean(text: pl.Expr, *, escaped: bool) -> pl.Expr:
+    # Of a whole column: neither for literals nor inside `list.eval`.
     if escaped:
         text = text.map_batches(_unescaped, return_dtype=pl.String)
     return text.map_batches(without_control, return_dtype=pl.String)
@@ -132,10 +135,10 @@ def _trimmed(text: pl.Expr, *, escaped: bool = False) -> pl.Expr:
 
 def _trimmed_entries(lists: pl.Expr, *, escaped: bool = False) -> pl.Expr:
     """A list of trimmed texts without the empty ones."""
-    return lists.map_batches(lambda lists: _own_entries(lists, escaped=escaped), return_dtype=pl.List(pl.String))
+    return lists.map_batches(lambda given: _with_trimmed_entries(given, escaped=escaped), return_dtype=_LISTS)
 
 
-def _own_entries(lists: pl.Series, *, escaped: bool) -> pl.Series:
+def _with_trimmed_entries(lists: pl.Series, *, escaped: bool) -> pl.Series:
     entry, row = pl.col("entry"), pl.int_range(len(lists), eager=True).alias("row")
     given = pl.DataFrame([row, lists.alias("entry")]).explode("entry", empty_as_null=False, keep_nulls=False)
     trimmed = given.with_columns(_trimmed(entry, escaped=escaped))

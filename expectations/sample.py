@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["MOST_ROWS", "SAMPLE_ROWS", "Sample", "asked"]
 
 MOST_ROWS = 200_000
-"""Up to so many rows Great Expectations looks at all of them."""
+"""Up to so many rows Great Expectations looks at all: of a file that people may go through, nothing is left out."""
 
 SAMPLE_ROWS = 50_000
-"""Of more rows it looks at so many. Polars has decided all; a kind of row on which the two disagree is among these, if
-it is one row in 10,000, in 99 of 100 runs."""
+"""Of more rows it looks at so many: Polars has decided all, and the suite holds a core for longer the more rows it has.
+A kind of row on which the two disagree, if it is one in 10,000, is among these with a chance of 99 in 100; the same rows
+and seed draw the same sample every time."""
 
 SLACK = 1.5
 """So many times the rows that are to stay are held before the others go: choosing costs as much for one as for many."""
@@ -49,7 +50,8 @@ def asked(rules: Sequence[Rule]) -> list[tuple[str, Rule, Check]]:
 class Sample:
     """A uniform sample of all rows added, the same for a seed however the rows were cut into batches.
 
-    Every row draws a number, and the rows with the smallest stay: memory is bounded by SLACK times those and a batch.
+    Every row draws a number, and the rows with the smallest numbers stay: memory is bounded by `most_rows` or SLACK
+    times what stays of more, whichever is larger, and a batch.
     Only the values that rules ask about are kept, beside what the Polars expressions decided about the row.
 
     Args:
@@ -89,9 +91,9 @@ class Sample:
 
         Args:
             frame: the rows.
-            broken: what Polars decided about them (`failures`), for callers that have asked.
+            broken: what Polars decided about them, row by row (`failures` of `rules`), for callers that have asked.
         """
-        broken = failures(frame, self.rules) if broken is None else broken
+        broken = failures(frame, self.rules) if broken is None else broken.select(rule.name for rule in self.rules)
         drawn = self._random.random(frame.height)
         rows = pl.Series(ROW, np.arange(self.seen, self.seen + frame.height), dtype=pl.Int64)
         self.seen += frame.height

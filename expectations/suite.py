@@ -98,7 +98,7 @@ class SuiteResult:
 def run_suite(
     frame: pl.DataFrame, spec: CatalogSpec, folder: Path, seed: int, most_rows: int = MOST_ROWS
 ) -> SuiteResult:
-    """Run the suite of `spec` on the canonical `frame`, or where it has more than `most_rows` on a seeded sample.
+    """Run the suite of `spec` on the canonical `frame`, or, where it has more than `most_rows`, on a seeded sample.
 
     Args:
         frame: every row of the batch, good and bad.

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import polars as pl
 import pytest
 
@@ -345,27 +346,50 @@ def test_above_its_most_rows_the_suite_runs_on_a_stated_sample(tmp_path):
 
 def test_up_to_its_most_rows_a_sample_is_all_and_of_more_it_is_smaller(monkeypatch):
     monkeypatch.setattr(sampling, "SAMPLE_ROWS", 20)
-    frame = generated(130, seed=8)
+    frame = generated(600, seed=8)
     broken = failures(frame, compile(SHOP))
-    sample, told = Sample(SHOP, 0, most_rows=100), Sample(SHOP, 0, most_rows=100)
-    for start, rows in ((0, 60), (60, 40), (100, 30)):
-        sample.add(frame.slice(start, rows))
-        told.add(frame.slice(start, rows), broken.slice(start, rows))
-        seen = start + rows
-        assert (len(sample.rows), sample.sampled) == ((seen, False) if seen <= 100 else (20, True))
-        assert sample.broken.equals(broken[sample.rows])
-        assert told.broken.equals(sample.broken)
-        assert told.values.equals(sample.values)
-    halves = [Sample(SHOP, 0, most_rows=100), Sample(SHOP, 1, most_rows=100)]
-    halves[0].add(frame.head(60))
-    halves[1].add(frame.tail(70))
-    assert [len(half.rows) for half in halves] == [60, 70]
-    assert len(Sample.merged(halves).rows) == 20
+    sample = Sample(SHOP, 0, most_rows=100)
+    for start in range(0, 600, 20):
+        sample.add(frame.slice(start, 20))
+        held = sample.drawn.size
+        assert held == sample.seen if sample.seen <= 100 else held <= 20 * sampling.SLACK
+    assert (len(sample.rows), sample.sampled) == (20, True)
+    assert sample.broken.equals(broken[sample.rows])
+    for rows in (20, 100):
+        all_of_them = Sample(SHOP, 0, most_rows=100)
+        all_of_them.add(frame.head(rows))
+        assert (all_of_them.rows.to_list(), all_of_them.sampled) == (list(range(rows)), False)
 
 
-def test_a_sample_depends_on_its_seed_and_not_on_how_rows_arrive():
+@pytest.mark.parametrize("most_rows", [20, 100])
+def test_a_sample_of_files_is_of_all_their_rows(most_rows, monkeypatch):
+    monkeypatch.setattr(sampling, "SAMPLE_ROWS", 20)
+    frame = generated(300, seed=9)
+    files = [Sample(SHOP, seed, most_rows) for seed in range(3)]
+    drawn = np.concatenate([np.random.default_rng(seed).random(100) for seed in range(3)])
+    for number, file in enumerate(files):
+        file.add(frame.slice(100 * number, 60))
+        file.add(frame.slice(100 * number + 60, 40))
+    whole = Sample.merged(files)
+    assert whole.rows.to_list() == sorted(np.argsort(drawn)[:20].tolist())
+    assert whole.broken.equals(failures(frame, compile(SHOP))[whole.rows])
+
+
+def test_a_sample_takes_what_was_decided_for_it():
+    frame = generated(50, seed=10)
+    decided = failures(frame, compile(SHOP))
+    told = decided.select(~pl.all())
+    sample = Sample(SHOP, 0)
+    sample.add(frame, told)
+    assert sample.broken.equals(told)
+    assert not sample.broken.equals(decided)
+
+
+@pytest.mark.parametrize("most_rows", [50, 200])
+def test_a_sample_depends_on_its_seed_and_not_on_how_rows_arrive(most_rows, monkeypatch):
+    monkeypatch.setattr(sampling, "SAMPLE_ROWS", 50)
     frame = generated(700, seed=6)
-    whole, parts, other = (Sample(SHOP, seed, most_rows=50) for seed in (0, 0, 1))
+    whole, parts, other = (Sample(SHOP, seed, most_rows) for seed in (0, 0, 1))
     whole.add(frame)
     other.add(frame)
     for start in range(0, 700, 90):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from catalogs import control
 from catalogs import normalise as normalising
 from catalogs.control import CONTROL, has_control, without_control
 from catalogs.jsonl import as_declared
@@ -227,6 +228,10 @@ def test_control_characters_become_spaces_in_a_column_as_in_one_text(texts):
     expected = [None if text is None else re.sub(CONTROL, " ", text) for text in texts]
     assert without_control(series).to_list() == expected
     assert without_control(series[1:]).to_list() == expected[1:]
+    assert without_control(pl.concat([series, series], rechunk=False)).to_list() == expected * 2
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(control, "_MOST_BYTES", 0)
+        assert without_control(series).to_list() == expected
     assert series.to_list() == texts, "the column that was given stays as it was"
     for text, clean in zip(texts, expected, strict=True):
         assert has_control((text or "").encode()) == (text != clean)
@@ -245,7 +250,18 @@ def test_entries_of_a_list_are_trimmed_and_none_is_left_empty(lists):
     frame = pl.DataFrame({"related": pl.Series(lists, dtype=pl.List(pl.String))})
     found = frame.select(normalising._trimmed_entries(pl.col("related"))).to_series()
     clean = [None if row is None else [(entry or "").replace("\0", " ").strip() for entry in row] for row in lists]
-    assert found.to_list() == [None if row is None else [entry for entry in row if entry] for row in clean]
+    trimmed = [None if row is None else [entry for entry in row if entry] for row in clean]
+    assert found.to_list() == trimmed
+    cut = pl.concat([frame[1:], frame[:1]], rechunk=False)
+    found = cut.select(normalising._trimmed_entries(pl.col("related"), escaped=True)).to_series()
+    assert found.to_list() == trimmed[1:] + trimmed[:1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(LISTS)
+@example([["a", None], None, []])
+def test_a_decoded_list_has_no_nulls(lists):
+    frame = pl.DataFrame({"related": pl.Series(lists, dtype=pl.List(pl.String))})
     every = frame.select(pl.col("related").alias(column) for column in SHOP.source_columns)
     told = [None if row is None else [entry for entry in row if entry is not None] for row in lists]
     assert as_declared(every, SHOP)["related"].to_list() == told

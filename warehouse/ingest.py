@@ -102,6 +102,7 @@ class Stage:
         columns = ["source_file", "source_row", "raw", "reasons"]
         both = [unreadable.with_columns(pl.lit(file).alias("source_file")).select(columns), refused.select(columns)]
         rows = pl.concat(both).sort("source_row")
+        # The join would look at every product for a few rejects.
         ids = products.select("source_row", "product_id").filter(
             pl.col("source_row").is_in(rows["source_row"].implode())
         )
