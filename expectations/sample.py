@@ -24,8 +24,8 @@ MOST_ROWS = 200_000
 
 SAMPLE_ROWS = 50_000
 """Of more rows it looks at so many: Polars has decided all, and the suite holds a core for longer the more rows it has.
-A kind of row on which the two disagree, if it is one in 10,000, is among these with a chance of 99 in 100; the same rows
-and seed draw the same sample every time."""
+A kind of row on which the two disagree, if it is one in 10,000, is among these with a chance of 99 in 100; the same
+rows and seed draw the same sample every time."""
 
 SLACK = 1.5
 """So many times the rows that are to stay are held before the others go: choosing costs as much for one as for many."""
