@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -28,8 +29,6 @@ __all__ = ["normalise", "normalise_records", "unread_numbers"]
 
 # Up to here one product after the other is quicker than a frame: the fixed price of Polars is that of 250 products.
 MOST_RECORDS_ONE_BY_ONE = 250
-
-_LISTS = pl.List(pl.String)
 
 _COMMON_ENTITIES = {"&amp;": "&", "&quot;": '"', "&#39;": "'", "&lt;": "<", "&gt;": ">", "&nbsp;": "\xa0"}
 
@@ -135,7 +134,8 @@ def _trimmed(text: pl.Expr, *, escaped: bool = False) -> pl.Expr:
 
 def _trimmed_entries(lists: pl.Expr, *, escaped: bool = False) -> pl.Expr:
     """A list of trimmed texts without the empty ones."""
-    return lists.map_batches(lambda given: _with_trimmed_entries(given, escaped=escaped), return_dtype=_LISTS)
+    trimmed = partial(_with_trimmed_entries, escaped=escaped)
+    return lists.map_batches(trimmed, return_dtype=pl.List(pl.String))
 
 
 def _with_trimmed_entries(lists: pl.Series, *, escaped: bool) -> pl.Series:
